@@ -1,0 +1,1 @@
+"""Graven: a self-hosted, tamper-evident audit log."""
