@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that tests and benchmarks call, if any is missing. Never fails: what needs a missing
+# program is skipped there, with its reason. Nothing is asked and no network is used when all is present.
+set -uo pipefail
+
+# package, what its absence costs, and how to see that it is here
+wanted() {
+  have strace || missing strace "tests of failing disks (EIO from fdatasync)"
+  have openssl || missing openssl "the page 'verify by hand' and its test"
+  have sha256sum && have base64 && have od || missing coreutils "the page 'verify by hand' and its test"
+  have wrk || missing wrk "HTTP figures of the benchmark"
+  have initdb || [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] \
+    || missing postgresql "the PostgreSQL row of the benchmark"
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+packages=()
+costs=()
+missing() { packages+=("$1"); costs+=("$1: without it, skipped: $2"); }
+without() { echo "apt: $1" >&2; printf '     %s\n' "${costs[@]}" >&2; exit 0; }
+
+wanted
+[ ${#packages[@]} -eq 0 ] && exit 0
+have apt-get || without "not a Debian system, nothing is installed"
+[ "$(id -u)" -eq 0 ] || without "not root; to install them: sudo apt-get install ${packages[*]}"
+
+mkdir -p .cache
+log=$PWD/.cache/apt.log
+: >"$log"
+export DEBIAN_FRONTEND=noninteractive
+install() { apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; }
+started=$SECONDS
+apt-get update >>"$log" 2>&1 </dev/null
+if [[ " ${packages[*]} " == *" postgresql "* ]] && ! [ -e /etc/postgresql-common/createcluster.conf ]; then
+  # The benchmark makes a cluster of its own in a temporary directory; no other is wanted.
+  install postgresql-common && sed -i 's/^#\? *create_main_cluster *=.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf
+fi
+for package in "${packages[@]}"; do install "$package" || true; done # one that fails must not take the others with it
+asked=("${packages[@]}")
+packages=()
+costs=()
+wanted
+echo "apt: ${asked[*]}: $((SECONDS - started)) s"
+[ ${#packages[@]} -eq 0 ] || without "could not install ${packages[*]} (see $log)"
