@@ -15,7 +15,7 @@ esac
 
 # The key: anything that makes an existing .venv the wrong one.
 key=$( (cat requirements.lock requirements-build.lock requirements-dev.lock pyproject.toml; pwd; echo "${PYTHON:-}") | sha256sum | cut -c1-16)
-usable() { .venv/bin/python -c 'import graven' >/dev/null 2>&1; }
+usable() { .venv/bin/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("graven") is None)' >/dev/null 2>&1; }
 if [ -e ".venv/.graven-dev-$key" ] || [ -e ".venv/.graven-$kind-$key" ]; then
   usable && exit 0
 fi
