@@ -1,0 +1,323 @@
+"""The keyring: where the log's keys live, in a directory of its own beside the data, and in its replicas.
+
+    keyring.json          the origin, the key-encryption key (plain, or sealed by a passphrase), the window key
+    log.ed25519, log.mldsa44, receipt.ed25519      the signing keys (plain or sealed), read only by the signers
+    data/<segment start, 20 digits>.<n>.json       the wrapped data keys of a segment; n counts the files of one start
+    highest-checkpoint    the newest checkpoint ever signed; the signer's business
+
+Invariants: a data key is durable in every copy before `new_data_keys` returns, so before anything is sealed under it.
+A destroyed key is gone from every copy when `destroy` returns. A damaged file is refused or read from a replica, and
+never yields another key. Nothing is created implicitly: `create` and `replicate` make directories, `open` never does.
+
+Losing every copy of the keyring loses the events, not the proofs.
+"""
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from graven.core.errors import BadInput, Broken
+from graven.keys.copies import DATA_DIRECTORY, Copies, install, read_private, require_private_directory
+from graven.keys.datakey import KINDS, DataKey, Kind, decode_data_keys, encode_data_keys, make_data_key
+from graven.keys.passphrase import SCRYPT_N, Passphrase
+from graven.keys.rootkeys import (
+    HIGHEST_FILE,
+    KEYRING_FILE,
+    SIGNING_FILES,
+    RootKeys,
+    format_root_keys,
+    make_root_keys,
+    nothing_signed,
+    parse_keyring_file,
+    parse_signing_file,
+)
+from graven.runtime.files import Files, LocalFiles
+
+SEGMENT_DIGITS = 20
+SEGMENTS_CACHED_MAX = 1024  # about 1 KiB each with one class
+
+_CLASS = re.compile(r"[a-z0-9-]{1,32}")
+_DATA_FILE = re.compile(r"([0-9]{20})\.(0|[1-9][0-9]*)\.json")
+
+_Stamp = tuple[int, int, int]
+
+
+class Keyring:
+    """An open keyring. Threads may share it; across processes, changes made by one are seen by the others at once."""
+
+    def __init__(
+        self, copies: Copies, origin: str, kek: bytes, window_key: bytes, passphrase: Passphrase | None
+    ) -> None:
+        """Use `create` or `open`."""
+        self.origin = origin
+        self.window_key = window_key
+        self._kek = kek
+        self._copies = copies
+        self._passphrase = passphrase
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, tuple[_Stamp, dict[bytes, DataKey]]] = OrderedDict()
+
+    @classmethod
+    def create(
+        cls,
+        directory: str,
+        *,
+        origin: str,
+        passphrase: Passphrase | None = None,
+        replicas: Sequence[str] = (),
+        files: Files | None = None,
+        scrypt_n: int = SCRYPT_N,
+    ) -> "Keyring":
+        """Make a new keyring with new random keys, durable in `directory` and in every replica, and open it.
+
+        None of the directories may exist. Raises BadInput if one does, Broken if a disk fails.
+        """
+        files = LocalFiles() if files is None else files
+        contents = format_root_keys(make_root_keys(origin), passphrase, scrypt_n=scrypt_n)
+        contents[HIGHEST_FILE] = nothing_signed(origin)
+        for place in _directories(directory, replicas):
+            install(files, place, contents)
+        return cls.open(directory, passphrase=passphrase, replicas=replicas, files=files)
+
+    @classmethod
+    def open(
+        cls,
+        directory: str,
+        *,
+        passphrase: Passphrase | None = None,
+        replicas: Sequence[str] = (),
+        files: Files | None = None,
+    ) -> "Keyring":
+        """Open a keyring for reading, and for writing once something is written.
+
+        A replica that is away is no error here, only when a key is made, marked or destroyed. Raises BadInput if there
+        is no keyring, others may read it, or the passphrase is missing or wrong; Broken if it is damaged.
+        """
+        directories = _directories(directory, replicas)
+        for place in directories:
+            require_private_directory(place)
+        copies = Copies(directories, LocalFiles() if files is None else files)
+        opened = copies.read(KEYRING_FILE, lambda data, path: parse_keyring_file(data, passphrase, place=path))
+        if opened is None:
+            raise BadInput(
+                "there is no keyring here",
+                place=directories[0],
+                mend="give its place in [keys] dir; `graven init` makes one, `graven keys restore` brings one back",
+            )
+        origin, kek, window_key, sealed = opened
+        if passphrase is not None and not sealed:
+            copies.note(f"{copies.path(KEYRING_FILE)} is not sealed: the passphrase given was not needed")
+        return cls(copies, origin, kek, window_key, passphrase if sealed else None)
+
+    @property
+    def directory(self) -> str:
+        return self._copies.directories[0]
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        return self._copies.directories[1:]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether a passphrase was needed to open it."""
+        return self._passphrase is not None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was found wrong in one copy and read from another, one line each."""
+        return tuple(self._copies.notes)
+
+    def new_data_keys(self, segment_start: int, classes: Sequence[str]) -> dict[tuple[str, Kind], tuple[bytes, bytes]]:
+        """New random keys for a segment: (class, kind) -> (16-byte id, 32-byte key), durable in every copy.
+
+        To be called before the segment's file is made. Raises BadInput for a class name outside `[a-z0-9-]{1,32}` or
+        given twice; Broken if a copy cannot be reached or written.
+        """
+        if not classes or len(set(classes)) != len(classes) or not all(map(_CLASS.fullmatch, classes)):
+            raise BadInput("class names have 1 to 32 of the characters a-z, 0-9 and -, each name once")
+        keys = [make_data_key(name, kind) for name in classes for kind in KINDS]
+        with self._copies.locked():
+            n = len(self._data_files(segment_start))
+            self._copies.write(_data_file(segment_start, n), encode_data_keys(keys, self._kek))
+        return {(key.class_name, key.kind): (key.id, key.key) for key in keys}
+
+    def data_key(self, key_id: bytes, segment_start: int | None = None) -> bytes | None:
+        """The 32-byte key with this id, or None if it was destroyed or never was in this keyring.
+
+        `segment_start` says which segment it was made for and makes this cheap: one `stat` when cached. Without it
+        every file is read. Raises Broken if the file that may hold it is damaged in every copy.
+        """
+        found = self.find_data_key(key_id, segment_start)
+        return None if found is None else found.key
+
+    def find_data_key(self, key_id: bytes, segment_start: int | None = None) -> DataKey | None:
+        """As `data_key`, with what the key is for."""
+        starts = self.segment_starts() if segment_start is None else [segment_start]
+        for start in starts:
+            for keys in self._segment_keys(start):
+                if key_id in keys:
+                    return keys[key_id]
+        return None
+
+    def has(self, key_id: bytes, segment_start: int | None = None) -> bool:
+        """Whether the key is there; raises as `data_key`."""
+        return self.find_data_key(key_id, segment_start) is not None
+
+    def destroy(self, key_id: bytes, segment_start: int | None = None) -> bool:
+        """Take a data key out of every copy for good; False if none had it.
+
+        Each file is replaced by one without the key, then its old bytes are overwritten as far as the file system
+        allows. Replicas come first, so after a crash or an error `has` still answers True until all is done, and the
+        call can be made again. Copies out of our reach (snapshots, kits) keep what they hold. Raises Broken if a copy
+        cannot be reached.
+        """
+        starts = self.segment_starts() if segment_start is None else [segment_start]
+        with self._copies.locked():
+            self._copies.require()
+            return any(self._destroy_in(name, key_id) for start in starts for name in self._data_files(start))
+
+    def segment_starts(self) -> list[int]:
+        """The starts of all segments that ever had keys here, ascending."""
+        return sorted({start for start, _ in self._listed()})
+
+    def data_files(self) -> Iterator[tuple[str, bytes]]:
+        """Every file of data keys, (name, bytes), each checked: for a recovery kit. Raises Broken if one is damaged."""
+        for start, n in sorted(self._listed()):
+            name = _data_file(start, n)
+            data = self._copies.read(name, self._accept_data)
+            if data is not None:
+                yield name, data
+
+    def signing_key(self, file: str) -> str:
+        """The text (`PRIVATE+KEY+…`) of one of SIGNING_FILES. Raises BadInput or Broken if it does not open."""
+        text = self._copies.read(
+            file, lambda data, path: parse_signing_file(data, file, self.origin, self._passphrase, place=path)
+        )
+        if text is None:
+            raise Broken(
+                "a signing key is not there",
+                place=self._copies.path(file),
+                mend="bring it back from a replica or a recovery kit; without it this log can be read, not continued",
+            )
+        return text
+
+    def root_keys(self) -> RootKeys:
+        """All keys but the data keys, in clear: for a recovery kit."""
+        signing = {file: self.signing_key(file) for file in SIGNING_FILES}
+        return RootKeys(self.origin, self._kek, self.window_key, signing)
+
+    def marks(self) -> list[tuple[str, bytes]]:
+        """The `highest-checkpoint` files there are, (path, bytes), unchecked."""
+        return self._copies.read_all(HIGHEST_FILE)
+
+    def mark_stamp(self) -> _Stamp | None:
+        """Changes when the primary's `highest-checkpoint` was replaced."""
+        return _stamp(self._copies.path(HIGHEST_FILE))
+
+    def write_mark(self, data: bytes) -> None:
+        """Replace `highest-checkpoint`, durably, in every copy. Raises Broken."""
+        self._copies.write(HIGHEST_FILE, data)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the keyring against other processes for a moment, as every change of it does."""
+        return self._copies.locked()
+
+    def replicate(self, directory: str, *, files: Files | None = None) -> None:
+        """Make a new replica: every file of the primary, durable. Name it in [keys] replicas from then on.
+
+        Raises BadInput if the directory exists, Broken if a disk fails.
+        """
+        with self._copies.locked():
+            names = [KEYRING_FILE, HIGHEST_FILE, *SIGNING_FILES, *(_data_file(*listed) for listed in self._listed())]
+            found = {name: read_private(self._copies.path(name)) for name in names}
+            contents = {name: data for name, data in found.items() if data is not None}
+            if KEYRING_FILE not in contents:
+                raise Broken("the primary copy of the keyring is not there", place=self.directory)
+            install(LocalFiles() if files is None else files, directory.rstrip("/"), contents)
+
+    def _segment_keys(self, segment_start: int) -> Iterator[dict[bytes, DataKey]]:
+        n = 0
+        while (keys := self._cached(_data_file(segment_start, n))) is not None:
+            yield keys
+            n += 1
+
+    def _cached(self, name: str) -> dict[bytes, DataKey] | None:
+        """The keys of one file. The cache holds while the primary's file is the same one, so a destroyed key goes."""
+        stamp = _stamp(self._copies.path(name))
+        if stamp is not None:
+            with self._lock:
+                held = self._cache.get(name)
+                if held is not None and held[0] == stamp:
+                    self._cache.move_to_end(name)
+                    return held[1]
+        decoded = self._copies.read(name, self._decode)
+        if decoded is None:
+            return None
+        keys = {key.id: key for key in decoded}
+        if stamp is not None:
+            with self._lock:
+                self._cache[name] = (stamp, keys)
+                self._cache.move_to_end(name)
+                if len(self._cache) > SEGMENTS_CACHED_MAX:
+                    self._cache.popitem(last=False)
+        return keys
+
+    def _decode(self, data: bytes, path: str) -> tuple[DataKey, ...]:
+        return decode_data_keys(data, self._kek, place=path)
+
+    def _accept_data(self, data: bytes, path: str) -> bytes:
+        self._decode(data, path)
+        return data
+
+    def _data_files(self, segment_start: int) -> list[str]:
+        names: list[str] = []
+        while self._copies.read_all(name := _data_file(segment_start, len(names))):
+            names.append(name)
+        return names
+
+    def _listed(self) -> set[tuple[int, int]]:
+        found: set[tuple[int, int]] = set()
+        for directory in self._copies.directories:
+            path = Path(directory, DATA_DIRECTORY)
+            if path.is_dir():
+                matches = (_DATA_FILE.fullmatch(entry.name) for entry in path.iterdir())
+                found.update((int(match[1]), int(match[2])) for match in matches if match)
+        return found
+
+    def _destroy_in(self, name: str, key_id: bytes) -> bool:
+        good = self._copies.read(name, self._decode) or ()
+        target = encode_data_keys([key for key in good if key.id != key_id], self._kek)
+        found = False
+        for path, data in reversed(self._copies.read_all(name)):
+            try:
+                held = any(key.id == key_id for key in self._decode(data, path))
+            except Broken:
+                self._copies.replace_and_wipe(path, target)  # damaged: it may hold the key, so a good copy replaces it
+                continue
+            if held:
+                self._copies.replace_and_wipe(path, target)
+                found = True
+        return found
+
+
+def _directories(directory: str, replicas: Sequence[str]) -> tuple[str, ...]:
+    directories = tuple(place.rstrip("/") or "/" for place in (directory, *replicas))
+    if len({Path(place).absolute() for place in directories}) != len(directories):
+        raise BadInput("a keyring and its replicas are in different directories", place=", ".join(directories))
+    return directories
+
+
+def _data_file(segment_start: int, n: int) -> str:
+    return f"{DATA_DIRECTORY}/{segment_start:0{SEGMENT_DIGITS}d}.{n}.json"
+
+
+def _stamp(path: str) -> _Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116  (on the way of every frame read; Path.stat takes four times as long)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
