@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from struct import unpack
 
 from graven.core.errors import BadInput
 
@@ -32,7 +33,8 @@ class Head:
     """What the log itself says of an event.
 
     `source`: number in the log's register of sources, 0 … 2³²−1; 0 is Graven itself. `received_us`: when the last byte
-    of the request was in, in µs since the Unix epoch, UTC, 0 … 2⁶³−1, by the log's clock. Raises BadInput outside these.
+    of the request was in, in µs since the Unix epoch, UTC, 0 … 2⁶³−1, by the log's clock. Raises BadInput outside
+    these.
     """
 
     source: int
@@ -51,7 +53,7 @@ def format_head(head: Head) -> bytes:
 
 
 def parse_head(data: bytes) -> Head:
-    """The head that `data` spells. Raises BadInput for all that `format_head` does not write: leading zeros, more lines."""
+    """The head that `data` spells. Raises BadInput for whatever `format_head` does not write: leading zeros, a tail."""
     match = _HEAD.fullmatch(data[: HEAD_BYTES_MAX + 1])
     if match is None:
         raise BadInput('a head is one line "graven/1 SOURCE RECEIVED", both decimal without zeros in front')
@@ -66,10 +68,17 @@ def digest(salt: bytes, data: bytes) -> bytes:
 
 
 def digests(salts: bytes, items: Sequence[bytes]) -> list[bytes]:
-    """`digest` for a batch; `salts` is one 32-byte salt for each item, joined. Raises BadInput unless they are as many."""
+    """`digest` for a batch; `salts` is one 32-byte salt an item, joined. Raises BadInput unless they are as many."""
     if len(salts) != SALT_BYTES * len(items):
         raise BadInput(f"{len(items)} salts are {SALT_BYTES * len(items)} bytes, these are {len(salts)}")
-    return [sha256(salts[32 * k : 32 * k + 32] + item).digest() for k, item in enumerate(items)]
+    begin = sha256().copy  # a copy of an idle hash costs less than a new one
+    hashes = []
+    for salt, item in zip(unpack("32s" * len(items), salts), items, strict=True):
+        h = begin()
+        h.update(salt)
+        h.update(item)
+        hashes.append(h.digest())
+    return hashes
 
 
 def entry_of(head: bytes, d_event: bytes, d_raw: bytes) -> bytes:
@@ -88,9 +97,13 @@ def entry_of(head: bytes, d_event: bytes, d_raw: bytes) -> bytes:
 
 def entries_of(heads: Iterable[bytes], d_events: Iterable[bytes], d_raws: Iterable[bytes]) -> list[bytes]:
     """`entry_of` for a batch the log itself made: three columns, of which only the equal length is checked."""
-    return [
-        sha256(head + d_event + d_raw).digest() for head, d_event, d_raw in zip(heads, d_events, d_raws, strict=True)
-    ]
+    begin = sha256().copy  # as in digests
+    hashes = []
+    for head, d_event, d_raw in zip(heads, d_events, d_raws, strict=True):
+        h = begin()
+        h.update(head + d_event + d_raw)
+        hashes.append(h.digest())
+    return hashes
 
 
 _HEAD = re.compile(rb"graven/1 (0|[1-9][0-9]{0,9}) (0|[1-9][0-9]{0,18})\n")

@@ -108,6 +108,8 @@ def hash_node(left: bytes, right: bytes) -> bytes:
 
 def hash_pairs(hashes: Sequence[bytes]) -> list[bytes]:
     """The parents of consecutive siblings: `hash_node` of (0, 1), (2, 3), …; an odd last one is left out."""
+    if len(hashes) <= 3:  # the tail of every append
+        return [hash_node(hashes[0], hashes[1])] if len(hashes) > 1 else []
     begin = sha256(b"\x01").copy  # as in hash_leaves
     both = iter(hashes)
     parents = []

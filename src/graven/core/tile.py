@@ -107,7 +107,7 @@ def decode_bundle(data: bytes, count: int, *, place: str = "") -> list[bytes]:
 
 
 def encode_entries(entries: bytes) -> bytes:
-    """`encode_bundle` for entries of 32 bytes, which are handed in joined, without lengths. Raises BadInput likewise."""
+    """`encode_bundle` for entries of 32 bytes, handed in joined and without lengths. Raises BadInput likewise."""
     count, rest = divmod(len(entries), GRAVEN_ENTRY_BYTES)
     if rest or not 1 <= count <= WIDTH:
         raise BadInput(f"{len(entries)} bytes are not 1 to 256 entries of 32 bytes")
@@ -125,8 +125,8 @@ def tile_nodes(fetch: Fetch, size: int) -> Nodes:
     """A reader of the complete subtrees of the tree of `size`, from the tiles that `fetch` brings.
 
     Each call fetches a tile once, whatever it needs of it, and keeps nothing for the next. A partial tile that is gone,
-    because it was collected when the full one came, is cut from the full one. Cost: a subtree of height 8·level + k
-    takes 2^k − 1 hashes, at most 127.
+    because it was collected when the full one came, is cut from the full one. Cost: at most 254 hashes a tile, none
+    where only its own hashes are wanted.
 
     Raises BadInput for a size out of range. The reader raises BadInput for a subtree that is not complete at `size`,
     Disproved with the path for a tile of the wrong length, Broken with the path for a missing tile, and what `fetch`
@@ -137,7 +137,7 @@ def tile_nodes(fetch: Fetch, size: int) -> Nodes:
         raise BadInput(f"a tree size is between 0 and 2^63-1, not {size}")
 
     def read(wanted: Sequence[tuple[int, int]]) -> list[bytes]:
-        tiles: dict[tuple[int, int], bytes] = {}
+        tiles: dict[tuple[int, int], list[list[bytes]]] = {}  # the nodes in each tile, by height above its level
         hashes = []
         for height, index in wanted:
             if not 0 <= height < 64 or index < 0 or (index + 1) << height > size:
@@ -146,19 +146,18 @@ def tile_nodes(fetch: Fetch, size: int) -> Nodes:
             first = index << inner
             tile = (level, first // WIDTH)
             if tile not in tiles:
-                tiles[tile] = _fetch_tile(fetch, *tile, width_at(*tile, size))
-            begin = HASH_BYTES * (first % WIDTH)
-            level_hashes = _split(tiles[tile][begin : begin + (HASH_BYTES << inner)])
-            while len(level_hashes) > 1:
-                level_hashes = hash_pairs(level_hashes)
-            hashes.append(level_hashes[0])
+                tiles[tile] = [_fetch_tile(fetch, *tile, width_at(*tile, size))]
+            nodes = tiles[tile]
+            while len(nodes) <= inner:
+                nodes.append(hash_pairs(nodes[-1]))
+            hashes.append(nodes[inner][first % WIDTH >> inner])
         return hashes
 
     return read
 
 
-def _fetch_tile(fetch: Fetch, level: int, index: int, width: int) -> bytes:
-    """The tile of this width, from its own path or else the full one's. Raises Disproved or Broken with the path."""
+def _fetch_tile(fetch: Fetch, level: int, index: int, width: int) -> list[bytes]:
+    """The hashes of a tile, from its own path or else the full one's. Raises Disproved or Broken with the path."""
     for stored in (width, WIDTH):
         path = tile_path(level, index, stored)
         try:
@@ -168,12 +167,8 @@ def _fetch_tile(fetch: Fetch, level: int, index: int, width: int) -> bytes:
         if len(data) != HASH_BYTES * stored:
             expected = f"{HASH_BYTES * stored} bytes"
             raise Disproved("a tile has the wrong length", expected=expected, found=str(len(data)), place=path)
-        return data[: HASH_BYTES * width]
+        return list(unpack("32s" * width, data[: HASH_BYTES * width]))
     raise Broken("a tile is missing", place=tile_path(level, index, width))
-
-
-def _split(hashes: bytes) -> list[bytes]:
-    return list(unpack("32s" * (len(hashes) // HASH_BYTES), hashes))
 
 
 def _format_index(index: int, width: int) -> str:
