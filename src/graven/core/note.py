@@ -33,8 +33,7 @@ _HEX8 = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _SKEY_PREFIX = "PRIVATE+KEY+"
 
 VerifySignature = Callable[[str, bytes, bytes, bytes], None]
-"""(algorithm "ed25519" or "ml-dsa-44", public key, signature, message): returns when good, raises Disproved when not.
-"""
+"""(algorithm "ed25519" or "ml-dsa-44", public key, signature, message): returns when good, else raises Disproved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +63,15 @@ class Key:
 
     def __post_init__(self) -> None:
         check_key_name(self.name)
-        if len(self.public) != _key_type(self.type).public_bytes:
+        wanted = _key_type(self.type).public_bytes
+        if len(self.public) != wanted:
             raise BadInput(
-                f"a public key of type 0x{self.type:02x} has {KEY_TYPES[self.type].public_bytes} bytes, not {len(self.public)}",
-                place=self.name,
+                f"a public key of type 0x{self.type:02x} has {wanted} bytes, not {len(self.public)}", place=self.name
             )
 
     @property
     def id(self) -> bytes:
-        """SHA-256(name ‖ 0x0A ‖ type ‖ public)[:4]: tells keys apart, and is no protection against a collision on
-        purpose.
-        """
+        """SHA-256(name ‖ 0x0A ‖ type ‖ public)[:4]: tells keys apart, does not stop a collision made on purpose."""
         return sha256(self.name.encode() + b"\n" + bytes([self.type]) + self.public).digest()[:4]
 
 
@@ -116,9 +113,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signature that was found good: by which key, and when the signer says it signed (POSIX seconds; None for
-    0x01).
-    """
+    """A signature that was found good: by which key, and the signer's own time (POSIX seconds; None for 0x01)."""
 
     key: Key
     time: int | None
