@@ -71,29 +71,28 @@ class Copies:
         found = ((f"{directory}/{name}", read_private(f"{directory}/{name}")) for directory in self.directories)
         return [(path, data) for path, data in found if data is not None]
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, *, wipe: bool = False) -> None:
         """Put `data` under `name` in every copy, replicas first, each durable before the next.
 
         A crash leaves a prefix of the copies changed, each of them wholly; the primary is the last. Raises Broken.
         """
         self.require()
         for directory in reversed(self.directories):
-            with broken_if_unreachable(directory):
-                write_atomic(self._files, f"{directory}/{name}", data)
+            self.replace(f"{directory}/{name}", data, wipe=wipe)
 
-    def replace_and_wipe(self, path: str, data: bytes) -> None:
-        """Replace the one copy at `path`, durably; then zeros over the old bytes as far as the file system allows.
-
-        The new file lasts before the old bytes go, so a crash never leaves neither.
+    def replace(self, path: str, data: bytes, *, wipe: bool) -> None:
+        """Write one copy of a file, durably. With `wipe`, then put zeros over the bytes it had before, if any, as far
+        as the file system allows; the new file lasts before the old bytes go, so a crash never leaves neither.
         """
         with broken_if_unreachable(str(Path(path).parent)):
-            old = self._files.open(path)
-            size_bytes = Path(path).stat().st_size
+            old = self._files.open(path) if wipe and Path(path).exists() else None
+            size_bytes = Path(path).stat().st_size if old is not None else 0
             write_atomic(self._files, path, data)
-            with contextlib.suppress(OSError):  # the name is gone already; a journaling or copying disk may keep more
-                old.write_at(0, bytes(size_bytes))
-                old.sync()
-            old.close()
+            if old is not None:
+                with contextlib.suppress(OSError):  # the name is gone already; a disk that copies on write keeps more
+                    old.write_at(0, bytes(size_bytes))
+                    old.sync()
+                old.close()
 
     def require(self) -> None:
         """Check that every copy is there and of this keyring. Raises Broken, naming the copy and the way out."""

@@ -131,6 +131,10 @@ class Keyring:
         """What was found wrong in one copy and read from another, one line each."""
         return tuple(self._copies.notes)
 
+    def note(self, text: str) -> None:
+        """Add to `notes`."""
+        self._copies.note(text)
+
     def new_data_keys(self, segment_start: int, classes: Sequence[str]) -> dict[tuple[str, Kind], tuple[bytes, bytes]]:
         """New random keys for a segment: (class, kind) -> (16-byte id, 32-byte key), durable in every copy.
 
@@ -226,18 +230,53 @@ class Keyring:
         """Hold the keyring against other processes for a moment, as every change of it does."""
         return self._copies.locked()
 
-    def replicate(self, directory: str, *, files: Files | None = None) -> None:
-        """Make a new replica: every file of the primary, durable. Name it in [keys] replicas from then on.
+    def replica_gaps(self) -> dict[str, int]:
+        """replica -> how many files of data keys it lacks, or holds otherwise than the primary; only those with any."""
+        gaps: dict[str, int] = {}
+        names = [_data_file(*listed) for listed in self._listed()]
+        for replica in self.replicas:
+            sizes = [_size(f"{directory}/{name}") for name in names for directory in (self.directory, replica)]
+            missing = sum(ours != theirs for ours, theirs in zip(sizes[::2], sizes[1::2], strict=True))
+            if missing:
+                gaps[replica] = missing
+        return gaps
 
-        Raises BadInput if the directory exists, Broken if a disk fails.
+    def replicate(self, directory: str, *, files: Files | None = None) -> int:
+        """Make `directory` a replica, or bring it up to date; the number of files written, durably.
+
+        Every file of the primary that is whole and differs is copied, so a key destroyed here is destroyed there. Name
+        it in [keys] replicas from then on. Raises BadInput if the directory is something else, Broken if a disk fails.
         """
+        files = LocalFiles() if files is None else files
+        directory = directory.rstrip("/")
         with self._copies.locked():
-            names = [KEYRING_FILE, HIGHEST_FILE, *SIGNING_FILES, *(_data_file(*listed) for listed in self._listed())]
-            found = {name: read_private(self._copies.path(name)) for name in names}
-            contents = {name: data for name, data in found.items() if data is not None}
-            if KEYRING_FILE not in contents:
-                raise Broken("the primary copy of the keyring is not there", place=self.directory)
-            install(LocalFiles() if files is None else files, directory.rstrip("/"), contents)
+            Copies([self.directory], files).require()
+            contents = dict(self._whole_files())
+            if not Path(directory).exists():
+                install(files, directory, contents)
+                return len(contents)
+            if read_private(f"{directory}/{KEYRING_FILE}") != contents[KEYRING_FILE]:
+                raise BadInput("this directory is there and is no replica of this keyring", place=directory)
+            stale = [name for name, data in contents.items() if read_private(f"{directory}/{name}") != data]
+            copies = Copies([directory], files)
+            for name in stale:
+                copies.write(name, contents[name], wipe=True)
+            return len(stale)
+
+    def _whole_files(self) -> Iterator[tuple[str, bytes]]:
+        """The primary's files, (name, bytes); those of data keys only if they are whole."""
+        for name in (KEYRING_FILE, HIGHEST_FILE, *SIGNING_FILES):
+            if (data := read_private(self._copies.path(name))) is not None:
+                yield name, data
+        for start, n in self._listed():
+            path = self._copies.path(_data_file(start, n))
+            if (data := read_private(path)) is not None:
+                try:
+                    self._decode(data, path)
+                except Broken as error:
+                    self.note(f"{path} is not copied: {error.what}")
+                    continue
+                yield _data_file(start, n), data
 
     def _segment_keys(self, segment_start: int) -> Iterator[dict[bytes, DataKey]]:
         n = 0
@@ -296,10 +335,12 @@ class Keyring:
             try:
                 held = any(key.id == key_id for key in self._decode(data, path))
             except Broken:
-                self._copies.replace_and_wipe(path, target)  # damaged: it may hold the key, so a good copy replaces it
+                self._copies.replace(
+                    path, target, wipe=True
+                )  # damaged: it may hold the key, so a good copy replaces it
                 continue
             if held:
-                self._copies.replace_and_wipe(path, target)
+                self._copies.replace(path, target, wipe=True)
                 found = True
         return found
 
@@ -313,6 +354,11 @@ def _directories(directory: str, replicas: Sequence[str]) -> tuple[str, ...]:
 
 def _data_file(segment_start: int, n: int) -> str:
     return f"{DATA_DIRECTORY}/{segment_start:0{SEGMENT_DIGITS}d}.{n}.json"
+
+
+def _size(path: str) -> int | None:
+    stamp = _stamp(path)
+    return None if stamp is None else stamp[2]
 
 
 def _stamp(path: str) -> _Stamp | None:

@@ -1,0 +1,276 @@
+"""The signers: the only code that uses the log's private keys.
+
+`LogSigner` signs checkpoints, each with the Ed25519 key (0x01) and the ML-DSA-44 key (0x06), and keeps the high-water
+mark: `highest-checkpoint` in the keyring holds the newest checkpoint note ever signed, and is durable in every copy
+before the signature leaves this module. So whatever happens to the data, nothing smaller than that, and no other tree
+of that size, is ever signed again. Where the primary copy has no mark (after a restore), it is not known what was
+signed, whatever a replica says, for that may have been away; then nothing is signed until something outside says it.
+
+`ReceiptSigner` signs receipts with a key of its own, within the sizes its certificate names; receipts do not move the
+mark. The log's other texts (certificates) are signed with Ed25519 by `LogSigner.sign_text`, which refuses what could be
+read as a checkpoint.
+
+Where the keys come from is a URI (`open_signer`); only `file:`, the keyring itself, exists so far.
+"""
+
+import threading
+
+from graven.core.checkpoint import (
+    Checkpoint,
+    SignedCheckpoint,
+    conflicting,
+    format_checkpoint,
+    message_to_sign,
+    open_checkpoint,
+)
+from graven.core.errors import BadInput, Broken, GravenError
+from graven.core.note import ED25519, Key, Note, Signature, format_note, format_signature, format_vkey, make_signature
+from graven.core.spelling import MAX_NUMBER, encode_base64
+from graven.keys.keyring import Keyring
+from graven.keys.rootkeys import (
+    HIGHEST_FILE,
+    LOG_ED25519_FILE,
+    LOG_MLDSA44_FILE,
+    RECEIPT_FILE,
+    SigningKey,
+    load_signing_key,
+    nothing_signed,
+)
+from graven.keys.signature import verify_signature
+
+RECEIPT_TEXT = "graven-receipt/v1"
+CERTIFICATE_TEXT = "graven-receipt-key/v1"
+
+_SEEN_MEND = "give the newest checkpoint known outside this host: from a witness, a mirror, or `--seen CHECKPOINT_FILE`"
+
+
+class LogSigner:
+    """Signs for one log. Threads may share it; two processes with one keyring cannot sign past each other."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        """Load the log's signing keys and the mark. Raises BadInput or Broken for a damaged key, as the keyring does;
+        Broken for a damaged mark; Disproved if two copies of the keyring hold marks of two histories.
+        """
+        self.origin = keyring.origin
+        self._keyring = keyring
+        self._lock = threading.Lock()
+        self._signing = [_load(keyring, file) for file in (LOG_ED25519_FILE, LOG_MLDSA44_FILE)]
+        self._failed = False
+        self._stamp = keyring.mark_stamp()
+        self._known, self._highest = self._read_mark()
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The public keys: Ed25519, ML-DSA-44."""
+        return tuple(signing.key for signing in self._signing)
+
+    @property
+    def mark_known(self) -> bool:
+        """False after a restore, until `accept_seen`: what was signed before is not known, and nothing is signed."""
+        return self._known
+
+    def highest(self) -> bytes | None:
+        """The newest checkpoint note ever signed; None if there is none, or it is not known (see `mark_known`)."""
+        return None if self._highest is None else self._highest.data
+
+    def sign_checkpoint(self, checkpoint: Checkpoint, time_s: int) -> bytes:
+        """The checkpoint as a note with a line of each key, the 0x01 line first; `time_s` is POSIX seconds.
+
+        When it returns, the note is in `highest-checkpoint`, durably. The tree already marked is not signed again: its
+        stored note is returned. Raises Broken: a smaller tree or another tree of the marked size, a mark not known, or
+        a copy of the keyring that cannot be written (after a failed write this signer signs nothing more). BadInput:
+        another origin.
+        """
+        if checkpoint.origin != self.origin:
+            raise BadInput(f"this keyring signs for {self.origin!r}, not for {checkpoint.origin!r}")
+        with self._lock, self._keyring.locked():
+            self._check_ready()
+            stored = self._check_mark(checkpoint)
+            if stored is not None and len(stored.signed) == len(self._signing):
+                return stored.data
+            kept = () if stored is None else stored.note.signatures
+            text = format_checkpoint(checkpoint)
+            note = Note(text, tuple(self._line(signing, kept, text, time_s) for signing in self._signing))
+            return self._move_mark(format_note(note)).data
+
+    def accept_seen(self, data: bytes) -> None:
+        """Take a checkpoint note of this log, seen elsewhere, as the mark; what any copy holds is kept if it is larger.
+
+        From then on the mark is known. Raises Disproved if none of the log's keys signed it, or it shows another tree
+        of the marked size; BadInput if it is no checkpoint; Broken if the mark cannot be written.
+        """
+        seen = open_checkpoint(data, self.keys, verify_signature)
+        with self._lock, self._keyring.locked():
+            self._reload()
+            if self._highest is not None:
+                conflicting(self._highest, seen)
+                if seen.checkpoint.size <= self._highest.checkpoint.size:
+                    seen = self._highest
+            ours = {(key.name, key.id) for key in self.keys}
+            lines = tuple(line for line in seen.note.signatures if (line.name, line.key_id) in ours)
+            self._move_mark(format_note(Note(seen.note.text, lines)))
+
+    def sign_text(self, text: str) -> bytes:
+        """A note of `text` signed with the Ed25519 key.
+
+        Raises BadInput for a text that could pass for a checkpoint or cosignature of this log, or that is no note text.
+        """
+        if text.partition("\n")[0] in (self.origin, "cosignature/v1"):
+            raise BadInput("this text reads as a checkpoint; only sign_checkpoint signs those", place=self.origin)
+        return format_note(Note(text, (_sign(self._signing[0], text.encode(), None),)))
+
+    def _line(self, signing: SigningKey, kept: tuple[Signature, ...], text: str, time_s: int) -> Signature:
+        """The line of one key: the one kept from the stored note, or a new one."""
+        for line in kept:
+            if (line.name, line.key_id) == (signing.key.name, signing.key.id):
+                return line
+        time = None if signing.key.type == ED25519 else time_s
+        message = message_to_sign(signing.key.type, name=signing.key.name, time=time, text=text)
+        return _sign(signing, message, time)
+
+    def _check_ready(self) -> None:
+        if self._failed:
+            raise Broken(
+                "an earlier write of highest-checkpoint failed, so nothing more is signed",
+                place=self._keyring.directory,
+                mend="find out why the disk failed, then start again",
+            )
+        self._reload()
+        if not self._known:
+            raise Broken(
+                "what was signed before is not known, so nothing is signed",
+                place=self._keyring.directory,
+                mend=_SEEN_MEND,
+            )
+
+    def _check_mark(self, checkpoint: Checkpoint) -> SignedCheckpoint | None:
+        """The stored note if it is of the very same tree, None if the tree is larger. Raises Broken."""
+        if self._highest is None or checkpoint.size > self._highest.checkpoint.size:
+            return None
+        marked = self._highest.checkpoint
+        if checkpoint == marked:
+            return self._highest
+        if checkpoint.size == marked.size:
+            what = f"another tree of size {marked.size} was signed before, so this one is a fork"
+        else:
+            what = f"a tree of size {marked.size} was signed before, and this one has size {checkpoint.size}"
+        raise Broken(
+            f"{what}: it is not signed",
+            place=f"{self._keyring.directory}/{HIGHEST_FILE}",
+            mend="the data is older than the keys: restore the newest data, or begin a successor log",
+        )
+
+    def _move_mark(self, data: bytes) -> SignedCheckpoint:
+        """Write the mark, then believe it. What was signed is verified first: a faulty machine must not publish it."""
+        signed = open_checkpoint(data, self.keys, verify_signature, only_known=True)
+        try:
+            self._keyring.write_mark(data)
+        except GravenError:
+            self._failed = True
+            raise
+        self._known, self._highest, self._stamp = True, signed, self._keyring.mark_stamp()
+        return signed
+
+    def _reload(self) -> None:
+        """Take over a mark another process has written."""
+        stamp = self._keyring.mark_stamp()
+        if stamp != self._stamp:
+            self._known, self._highest = self._read_mark()
+            self._stamp = stamp
+
+    def _read_mark(self) -> tuple[bool, SignedCheckpoint | None]:
+        """(whether the primary copy has a mark, the largest checkpoint in any copy).
+
+        A damaged replica is noted; a damaged primary is Broken, since no replica is surely as new.
+        """
+        known = False
+        highest: SignedCheckpoint | None = None
+        for path, data in self._keyring.marks():
+            primary = path == f"{self._keyring.directory}/{HIGHEST_FILE}"
+            known = known or primary
+            if data == nothing_signed(self.origin):
+                continue
+            try:
+                found = open_checkpoint(data, self.keys, verify_signature, only_known=True)
+            except GravenError as error:
+                if primary:
+                    what = f"the mark of what was signed is damaged: {error.what}"
+                    raise Broken(what, place=path, mend=f"remove the file, then {_SEEN_MEND}") from error
+                self._keyring.note(f"{path} is damaged ({error.what}); the primary's is used")
+                continue
+            if highest is None or conflicting(highest, found) == "undecided":
+                highest = max(highest or found, found, key=lambda one: one.checkpoint.size)
+        return known, highest
+
+
+class ReceiptSigner:
+    """Signs receipts: promises to producers, between checkpoints."""
+
+    def __init__(self, keyring: Keyring, log: LogSigner) -> None:
+        """Raises as `LogSigner` for a damaged key."""
+        self._log = log
+        self._signing = _load(keyring, RECEIPT_FILE)
+        self._origin = keyring.origin
+        self._head = f"{RECEIPT_TEXT}\n{keyring.origin}\n"
+        self._sign = self._signing.private.sign
+        self._id = self._signing.key.id
+        self._line = format_signature(Signature(self._signing.key.name, self._id, b"x")).rsplit(" ", 1)[0]
+        self._first, self._last = 0, -1
+
+    @property
+    def key(self) -> Key:
+        """The public key, named `<origin>/receipt`."""
+        return self._signing.key
+
+    def certificate(self, first: int, last: int) -> bytes:
+        """A note by which the log's Ed25519 key says: receipts of this key count from size `first` to size `last`.
+
+        The same numbers give the same bytes. From now on this signer signs within them. Raises BadInput for numbers
+        that are no range of sizes.
+        """
+        if not 0 <= first <= last <= MAX_NUMBER:
+            raise BadInput(f"no range of sizes: {first} to {last}")
+        text = f"{CERTIFICATE_TEXT}\n{self._origin}\n{format_vkey(self.key)}\n{first}\n{last}\n"
+        note = self._log.sign_text(text)
+        self._first, self._last = first, last
+        return note
+
+    def sign(self, size: int, root: bytes) -> bytes:
+        """The receipt for the tree of `size` with this 32-byte `root`: about 40 µs.
+
+        Only durable trees may be signed; that is the caller's duty. Raises Broken outside the certified sizes, where a
+        receipt would prove nothing.
+        """
+        if not self._first <= size <= self._last:
+            raise Broken(
+                f"no certificate covers receipts of size {size} (from {self._first} to {self._last})",
+                mend="make a new certificate before going on",
+            )
+        text = f"{self._head}{size}\n{encode_base64(root)}\n"
+        signature = encode_base64(self._id + self._sign(text.encode()))
+        return f"{text}\n{self._line} {signature}\n".encode()
+
+
+def open_signer(uri: str, keyring: Keyring) -> LogSigner:
+    """The signer that `[keys] log` names. `file:` (or `file:` and the keyring's own directory) is the keyring's keys.
+
+    Raises BadInput for anything else, and what `LogSigner` raises.
+    """
+    scheme, colon, rest = uri.partition(":")
+    if not colon or scheme != "file":
+        raise BadInput(
+            f"no signer of kind {scheme!r} exists", place="[keys] log", mend='"file:", the keys in the keyring'
+        )
+    if rest.rstrip("/") not in ("", keyring.directory):
+        raise BadInput(
+            "the log's signing keys are in the keyring, not elsewhere", place=f"[keys] log = {uri!r}", mend='"file:"'
+        )
+    return LogSigner(keyring)
+
+
+def _load(keyring: Keyring, file: str) -> SigningKey:
+    return load_signing_key(keyring.signing_key(file), file, keyring.origin, place=f"{keyring.directory}/{file}")
+
+
+def _sign(signing: SigningKey, message: bytes, time: int | None) -> Signature:
+    return make_signature(signing.key, signing.sign(message), time=time)
