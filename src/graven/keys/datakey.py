@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from graven.core.errors import Broken
 from graven.core.spelling import encode_base64
-from graven.keys.document import RECOVER, format_document, parse_document, take, take_bytes
+from graven.keys.keyfile import RECOVER, format_document, parse_document, take, take_bytes
 
 KEY_BYTES = 32
 KEY_ID_BYTES = 16

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from graven.core.errors import BadInput
 from graven.core.spelling import encode_base64
-from graven.keys.document import take, take_bytes
+from graven.keys.keyfile import take, take_bytes
 
 SEALED_FORMAT = "graven-sealed/v1"
 SCRYPT_N = 1 << 15  # with r = 8: 32 MiB and about 0.1 s for each guess

@@ -25,7 +25,7 @@ from graven.core.errors import BadInput, Broken
 from graven.core.note import COSIG_MLDSA44, ED25519, Key, SecretKey, format_skey, parse_skey
 from graven.core.spelling import encode_base64
 from graven.keys.datakey import KEY_BYTES, NONCE_BYTES, WRAPPED_BYTES
-from graven.keys.document import RECOVER, format_document, parse_document, take, take_bytes
+from graven.keys.keyfile import RECOVER, format_document, parse_document, take, take_bytes
 from graven.keys.passphrase import SALT_BYTES, SCRYPT_N, Passphrase, open_sealed, seal
 
 KEYRING_FORMAT = "graven-keyring/v1"

@@ -25,7 +25,8 @@ from graven.core.checkpoint import (
 )
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.note import ED25519, Key, Note, Signature, format_note, format_signature, format_vkey, make_signature
-from graven.core.spelling import MAX_NUMBER, encode_base64
+from graven.core.receipt import Certificate, Receipt, format_certificate, format_receipt
+from graven.core.spelling import encode_base64
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import (
     HIGHEST_FILE,
@@ -37,9 +38,6 @@ from graven.keys.rootkeys import (
     nothing_signed,
 )
 from graven.keys.signature import verify_signature
-
-RECEIPT_TEXT = "graven-receipt/v1"
-CERTIFICATE_TEXT = "graven-receipt-key/v1"
 
 _SEEN_MEND = "give the newest checkpoint known outside this host: from a witness, a mirror, or `--seen CHECKPOINT_FILE`"
 
@@ -211,7 +209,6 @@ class ReceiptSigner:
         self._log = log
         self._signing = _load(keyring, RECEIPT_FILE)
         self._origin = keyring.origin
-        self._head = f"{RECEIPT_TEXT}\n{keyring.origin}\n"
         self._sign = self._signing.private.sign
         self._id = self._signing.key.id
         self._line = format_signature(Signature(self._signing.key.name, self._id, b"x")).rsplit(" ", 1)[0]
@@ -228,10 +225,8 @@ class ReceiptSigner:
         The same numbers give the same bytes. From now on this signer signs within them. Raises BadInput for numbers
         that are no range of sizes.
         """
-        if not 0 <= first <= last <= MAX_NUMBER:
-            raise BadInput(f"no range of sizes: {first} to {last}")
-        text = f"{CERTIFICATE_TEXT}\n{self._origin}\n{format_vkey(self.key)}\n{first}\n{last}\n"
-        note = self._log.sign_text(text)
+        certificate = Certificate(self._origin, format_vkey(self.key), first, last)
+        note = self._log.sign_text(format_certificate(certificate))
         self._first, self._last = first, last
         return note
 
@@ -246,7 +241,7 @@ class ReceiptSigner:
                 f"no certificate covers receipts of size {size} (from {self._first} to {self._last})",
                 mend="make a new certificate before going on",
             )
-        text = f"{self._head}{size}\n{encode_base64(root)}\n"
+        text = format_receipt(Receipt(self._origin, size, root))
         signature = encode_base64(self._id + self._sign(text.encode()))
         return f"{text}\n{self._line} {signature}\n".encode()
 
