@@ -165,6 +165,9 @@ def prove_consistency(nodes: Nodes, *, old: int, new: int) -> list[bytes]:
 def verify_consistency(proof: Sequence[bytes], *, old: int, new: int, old_root: bytes, new_root: bytes) -> None:
     """Returns if the tree (`new`, `new_root`) begins with the tree (`old`, `old_root`). RFC 9162 §2.1.4.2.
 
+    A root alone does not fix a size (a node can pose as a leaf): the caller must know by a signature that each root
+    belongs to its size. So it is with every `size` and `root` here.
+
     Raises BadInput unless 1 ≤ old ≤ new ≤ 2⁶³−1, Disproved if the proof does not show it.
     """
     _check_sizes(old, new)
