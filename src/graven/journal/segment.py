@@ -124,6 +124,10 @@ class SegmentReader:
         frame.check_digest(data, place=self.place(offset))
         return data
 
+    def rest(self, offset: int) -> bytes:
+        """Everything from `offset` to the end of the file."""
+        return self._read(offset, max(0, self.size_bytes - offset))
+
     def walk(self, offset: int = 0) -> Iterator[tuple[int, FrameHeader]]:
         """(offset, header) of each frame from `offset` on, to the last whole one; stops there without a word.
 

@@ -36,6 +36,8 @@ if sys.version_info >= (3, 14):  # pragma: no cover - the same module, in the st
 else:
     from backports import zstd
 
+__all__ = ["DataKey", "Heads", "Unsealed", "salts_of", "seal", "unseal", "zstd"]
+
 BODY_SIZE_MAX = 1 << 30
 ZSTD_LEVEL = 1
 

@@ -1,0 +1,97 @@
+"""Graven's own acts: the events of source 0, in the event model.
+
+Every act has a name under `graven.`; `ACTS` lists them all with what `data` holds, and docs/self-audit.md is checked
+against it. They are sealed in the class `graven`, under keys of their own, so no erasure of a producer's class can
+take them along.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+SELF_SOURCE = 0
+SELF_CLASS = "graven"
+
+GENESIS = "graven.genesis"
+START = "graven.start"
+STOP = "graven.stop"
+UNCLEAN_STOP = "graven.unclean_stop"
+RECOVERY = "graven.recovery"
+LOSS = "graven.loss"
+CONFIG = "graven.config"
+TOKEN_CREATE = "graven.token.create"  # noqa: S105 - the name of an act
+TOKEN_REVOKE = "graven.token.revoke"  # noqa: S105 - the name of an act
+SOURCE_CREATE = "graven.source.create"
+SOURCE_CHANGE = "graven.source.change"
+KEYS_BACKUP = "graven.keys.backup"
+BACKUP = "graven.backup"
+ID_CONFLICT = "graven.id_conflict"
+CLOCK_FALL = "graven.clock_fall"
+ERASURE = "graven.erasure"
+
+ACTS: dict[str, str] = {
+    GENESIS: "first event of every log: origin, log id, public keys, configuration hash, sources; what it succeeds",
+    START: "a server took up the log: version, configuration hash, the checkpoint it found",
+    STOP: "a server stopped in order: reason",
+    UNCLEAN_STOP: "the start before had no stop: the index of that start",
+    RECOVERY: "bytes of an unfinished frame were cut: file, segment, offset, length, SHA-256",
+    LOSS: "an operator declared frames lost: segment, offset, length, first index, known end, SHA-256, reason",
+    CONFIG: "the configuration changed: hash before and after; each change in `changes`",
+    TOKEN_CREATE: "a token was made: id, name, scopes, sources, owner, expiry, SHA-256 of its secret",
+    TOKEN_REVOKE: "a token was revoked: id, name",
+    SOURCE_CREATE: "a source was registered: number, name, type, owner, grade, class, classes",
+    SOURCE_CHANGE: "a source was changed: the whole new row",
+    KEYS_BACKUP: "a recovery kit was made: how many data keys it holds, the newest segment it opens",
+    BACKUP: "a copy of the log was made: its size and root",
+    ID_CONFLICT: "an id came again with other bytes: source, both indexes",
+    CLOCK_FALL: "the log's clock fell by more than a second: received-µs before and after",
+    ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
+}
+
+_VERBS = {
+    TOKEN_CREATE: ("grant", "permission"),
+    TOKEN_REVOKE: ("revoke", "permission"),
+    SOURCE_CREATE: ("create", "configuration"),
+    SOURCE_CHANGE: ("update", "configuration"),
+    CONFIG: ("configure", "configuration"),
+    KEYS_BACKUP: ("export", "admin"),
+    BACKUP: ("export", "admin"),
+    ERASURE: ("delete", "admin"),
+    LOSS: ("delete", "admin"),
+}
+
+
+def act(
+    action: str,
+    *,
+    now_us: int,
+    data: Mapping[str, object],
+    actor: Mapping[str, object] | None = None,
+    message: str = "",
+    changes: Sequence[Mapping[str, object]] = (),
+) -> bytes:
+    """One event of source 0, as bytes. `actor` is who asked for it; Graven itself if nobody did."""
+    if action not in ACTS:
+        raise AssertionError(f"undocumented act {action}")
+    verb, category = _VERBS.get(action, ("other", "system"))
+    event: dict[str, object] = {
+        "time": rfc3339(now_us),
+        "actor": actor or {"type": "system", "id": "graven"},
+        "action": action,
+        "verb": verb,
+        "category": category,
+        "outcome": "success",
+    }
+    if message:
+        event["message"] = message
+    if changes:
+        event["changes"] = list(changes)
+    event["data"] = dict(data)
+    return msgspec.json.encode(event)
+
+
+def rfc3339(time_us: int) -> str:
+    """Microseconds since the Unix epoch as RFC 3339 UTC."""
+    whole = datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{time_us % 1_000_000:06d}Z"

@@ -1,0 +1,180 @@
+"""The registers: sources, tokens, and what else Graven's own events add up to.
+
+A pure function of the events of source 0, in order. `state/registers.json` is a snapshot with a cursor, sealed with a
+keyed hash so that whoever can write there cannot slip in a token; it may be deleted.
+
+Values are frozen; `Registers` swaps whole dictionaries, so any thread may read while the writer applies.
+"""
+
+import hmac
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from graven.core.errors import BadInput
+from graven.journal.files import Files, write_atomic
+from graven.journal.mark import Mark
+from graven.log import acts
+
+GRADES = (
+    "signed at the source",
+    "sequenced agent",
+    "authenticated sender",
+    "network",
+    "pulled",
+    "imported history",
+)
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A registered producer. `classes` are the classes its events may name beside its own."""
+
+    number: int
+    name: str
+    type: str = "application"
+    owner: str = ""
+    grade: str = "authenticated sender"
+    class_name: str = "default"
+    classes: tuple[str, ...] = ()
+    retired: bool = False
+
+
+class Token(msgspec.Struct, frozen=True):
+    """A bearer token, without its secret. `sources` are the names it may ingest as; the first is the default."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    sources: tuple[str, ...]
+    owner: str
+    sha256: str
+    expires_us: int | None = None
+    revoked: bool = False
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """A destroyed data key, as its event says."""
+
+    index: int
+    segment: int
+    class_name: str
+    kind: str
+    key_id: str
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    size: int
+    root: str
+    sources: tuple[Source, ...]
+    tokens: tuple[Token, ...]
+    config: dict[str, str]
+    config_sha256: str
+    running_since: int | None
+    torn: dict[str, str]
+    erasures: tuple[Erasure, ...]
+
+
+class Registers:
+    """See the module. `size` is how many entries of the log have been read into it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.sources: Mapping[str, Source] = {}
+        self.tokens: Mapping[str, Token] = {}
+        """By SHA-256 (hex) of the secret."""
+        self.config: Mapping[str, str] = {}
+        self.config_sha256 = ""
+        self.running_since: int | None = None
+        """Index of a start event without its stop."""
+        self.torn: Mapping[str, str] = {}
+        """File name in journal/torn/ → SHA-256, as recovery events name them."""
+        self.erasures: tuple[Erasure, ...] = ()
+
+    def source(self, name: str) -> Source:
+        """The source of this name. Raises BadInput if there is none or it is retired."""
+        found = self.sources.get(name)
+        if found is None or found.retired:
+            raise BadInput(f"no source is called {name!r}", mend=f"register it: graven source add {name}")
+        return found
+
+    def source_names(self) -> dict[int, str]:
+        return {0: "graven"} | {source.number: source.name for source in self.sources.values()}
+
+    def next_source_number(self) -> int:
+        return max((source.number for source in self.sources.values()), default=0) + 1
+
+    def apply(self, index: int, event: bytes) -> None:
+        """Take in one event of source 0. Anything that is no act of Graven's is passed over."""
+        decoded = msgspec.json.decode(event)
+        data = decoded.get("data") or {}
+        match decoded.get("action"):
+            case acts.GENESIS:
+                self._set_config(data)
+                for row in data.get("sources", ()):
+                    self._set_source(row)
+            case acts.START:
+                self.running_since = index
+            case acts.STOP | acts.UNCLEAN_STOP:
+                self.running_since = None
+            case acts.CONFIG:
+                self._set_config(data)
+            case acts.SOURCE_CREATE | acts.SOURCE_CHANGE:
+                self._set_source(data)
+            case acts.TOKEN_CREATE:
+                token = msgspec.convert(data, Token)
+                self.tokens = {**self.tokens, token.sha256: token}
+            case acts.TOKEN_REVOKE:
+                self.tokens = {
+                    key: msgspec.structs.replace(token, revoked=True) if token.id == data["id"] else token
+                    for key, token in self.tokens.items()
+                }
+            case acts.RECOVERY | acts.LOSS:
+                self.torn = {**self.torn, str(data["file"]): str(data["sha256"])}
+            case acts.ERASURE:
+                erasure = Erasure(index, data["segment"], data["class"], data["kind"], data["key_id"])
+                self.erasures = (*self.erasures, erasure)
+            case _:
+                pass
+
+    def save(self, files: Files, path: Path, mark: Mark, key: bytes) -> None:
+        """Write the snapshot for the log as it is at `mark`. Not synced: it may be lost."""
+        body = msgspec.json.encode(
+            _Snapshot(
+                mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
+                dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
+            )
+        )  # fmt: skip
+        write_atomic(files, str(path), _seal(body, key) + b"\n" + body, sync=False)
+
+    @classmethod
+    def load(cls, path: Path, key: bytes) -> tuple["Registers", Mark] | None:
+        """The snapshot and where it stands, or None when there is none that fits its seal."""
+        try:
+            seal, _, body = path.read_bytes().partition(b"\n")
+            if not hmac.compare_digest(seal, _seal(body, key)):
+                return None
+            saved = msgspec.json.decode(body, type=_Snapshot)
+        except (OSError, msgspec.DecodeError):
+            return None
+        registers = cls()
+        registers.size = saved.size
+        registers.sources = {source.name: source for source in saved.sources}
+        registers.tokens = {token.sha256: token for token in saved.tokens}
+        registers.config, registers.config_sha256 = saved.config, saved.config_sha256
+        registers.running_since, registers.torn, registers.erasures = saved.running_since, saved.torn, saved.erasures
+        return registers, Mark(saved.size, bytes.fromhex(saved.root))
+
+    def _set_source(self, row: dict[str, Any]) -> None:
+        source = msgspec.convert(row, Source)
+        self.sources = {**self.sources, source.name: source}
+
+    def _set_config(self, data: dict[str, Any]) -> None:
+        self.config = data.get("config", {})
+        self.config_sha256 = data.get("config_sha256", "")
+
+
+def _seal(body: bytes, key: bytes) -> bytes:
+    return blake2b(body, digest_size=32, key=key, person=b"registers").hexdigest().encode()

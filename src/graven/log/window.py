@@ -1,0 +1,221 @@
+"""The idempotency window: which (source, id) came lately, in 16 bytes an id.
+
+An id is kept as a 64-bit keyed hash beside the index of the event that brought it. A hit is a hint: the writer reads
+the stored event and compares, so a collision costs a read and never a record. The key lives in the keyring.
+
+Memory and disk have the same shape: generations of half the window each. Three at most are held (so between one and
+one and a half windows); each is an open-addressing table of fingerprints beside a list of indexes, and a file in
+`state/` of 16-byte records, appended after each commit and not synced. After a crash what the files lack is read again
+from the journal. The files may be deleted: the window is then rebuilt from the journal's last events.
+"""
+
+import os
+import struct
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+from graven.journal.files import File, Files
+
+GENERATIONS = 3
+CANDIDATES_MAX = 8
+
+_RECORD = struct.Struct(">QQ")
+_MAGIC = b"GRVNWIN1"
+_HEADER = struct.Struct(">8sQ")  # magic, number
+
+
+@dataclass(slots=True)
+class _Generation:
+    """Ids in the order they came. `slots` maps a fingerprint's place to 1 + its position in the two lists."""
+
+    number: int
+    capacity: int
+    first_us: int = 0
+    last_us: int = 0
+    fingerprints: array[int] = field(default_factory=lambda: array("Q"))
+    indexes: array[int] = field(default_factory=lambda: array("Q"))
+    slots: array[int] = field(default_factory=lambda: array("I"))
+    file: File | None = None
+    written: int = 0
+
+    def __post_init__(self) -> None:
+        size = 1024
+        while size < 2 * self.capacity:
+            size *= 2
+        self.slots = array("I", bytes(4 * size))
+
+
+class Window:
+    """Finds earlier events by (source, id). One owner, one thread: the writer."""
+
+    def __init__(self, files: Files, state: Path, key: bytes, *, ids_max: int, window_us: int) -> None:
+        self._files, self._state, self._key = files, state, key
+        self._half = max(1024, ids_max // 2)
+        self._window_us = window_us
+        self._generations: list[_Generation] = [_Generation(0, self._half)]
+
+    def __len__(self) -> int:
+        return sum(len(g.indexes) for g in self._generations)
+
+    @property
+    def window_us(self) -> int:
+        """How long an id is remembered, if the bound on their number does not end it sooner."""
+        return self._window_us
+
+    @property
+    def oldest_us(self) -> int | None:
+        """When the oldest id still held came: the age of the bound in force."""
+        return next((g.first_us for g in self._generations if len(g.indexes)), None)
+
+    def fingerprint(self, source: int, event_id: str) -> int:
+        """The keyed 64-bit hash of an id. Never 0."""
+        data = source.to_bytes(4, "big") + event_id.encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(data, digest_size=8, key=self._key).digest(), "big") or 1
+
+    def find(self, fingerprint: int) -> list[int]:
+        """Indexes of earlier events that may have this id, oldest first; at most `CANDIDATES_MAX`."""
+        found: list[int] = []
+        for generation in self._generations:
+            slots = generation.slots
+            mask = len(slots) - 1
+            at = fingerprint & mask
+            while (place := slots[at]) and len(found) < CANDIDATES_MAX:
+                if generation.fingerprints[place - 1] == fingerprint:
+                    found.append(generation.indexes[place - 1])
+                at = (at + 1) & mask
+        return found
+
+    def add(self, pairs: Iterable[tuple[int, int]], now_us: int) -> None:
+        """Remember (fingerprint, index) pairs of a committed block, and write them behind the others on disk.
+
+        A failed write is no failure of the log: the file is left behind and rebuilt at the next start.
+        """
+        for fingerprint, index in pairs:
+            generation = self._generations[-1]
+            if len(generation.indexes) >= generation.capacity:
+                generation = self._roll()
+            if not len(generation.indexes):
+                generation.first_us = now_us
+            generation.last_us = now_us
+            _insert(generation, fingerprint, index)
+        self._drop_old(now_us)
+        self._flush()
+
+    def load(self, size: int) -> int:
+        """Read the files back; returns the index up to which they cover the log of `size` entries (0 if not at all).
+
+        A file whose bytes do not fit, or which knows of events the journal does not have, is dropped with all
+        before it, so the caller reads them from the journal again.
+        """
+        loaded: list[_Generation] = []
+        for path in sorted(self._state.glob("window.*")):
+            generation = self._load_one(path, size)
+            if generation is None or (loaded and generation.number != loaded[-1].number + 1):
+                loaded = []
+            if generation is not None:
+                loaded.append(generation)
+        if not loaded:
+            self._remove_files()
+            return 0
+        self._generations = loaded[-GENERATIONS:]
+        covered = max((g.indexes[-1] + 1 for g in self._generations if len(g.indexes)), default=0)
+        return int(covered)
+
+    def start_over(self) -> None:
+        """Forget everything, on disk too."""
+        for generation in self._generations:
+            if generation.file is not None:
+                generation.file.close()
+        self._remove_files()
+        self._generations = [_Generation(0, self._half)]
+
+    def close(self) -> None:
+        for generation in self._generations:
+            if generation.file is not None:
+                generation.file.close()
+                generation.file = None
+
+    def _roll(self) -> _Generation:
+        self._flush()
+        last = self._generations[-1]
+        if last.file is not None:
+            last.file.close()
+            last.file = None
+        self._generations.append(_Generation(last.number + 1, self._half))
+        while len(self._generations) > GENERATIONS:
+            self._forget_first()
+        return self._generations[-1]
+
+    def _drop_old(self, now_us: int) -> None:
+        while len(self._generations) > 1 and self._generations[0].last_us < now_us - self._window_us:
+            self._forget_first()
+
+    def _forget_first(self) -> None:
+        gone = self._generations.pop(0)
+        if gone.file is not None:
+            gone.file.close()
+        path = self._path(gone.number)
+        if path.exists():
+            self._files.remove(str(path))
+
+    def _flush(self) -> None:
+        for generation in self._generations:
+            count = len(generation.indexes)
+            if generation.written == count:
+                continue
+            records = b"".join(
+                _RECORD.pack(generation.fingerprints[i], generation.indexes[i])
+                for i in range(generation.written, count)
+            )
+            if generation.file is None:
+                generation.file = self._open(generation)
+            generation.file.write_at(_HEADER.size + _RECORD.size * generation.written, records)
+            generation.written = count
+
+    def _open(self, generation: _Generation) -> File:
+        path = str(self._path(generation.number))
+        if os.path.exists(path):  # noqa: PTH110
+            return self._files.open(path)
+        file = self._files.create(path)
+        file.write_at(0, _HEADER.pack(_MAGIC, generation.number))
+        return file
+
+    def _load_one(self, path: Path, size: int) -> _Generation | None:
+        data = path.read_bytes()
+        if len(data) < _HEADER.size or data[:8] != _MAGIC:
+            return None
+        number = _HEADER.unpack_from(data)[1]
+        count = (len(data) - _HEADER.size) // _RECORD.size
+        if path != self._path(number) or count > max(self._half, 1024):
+            return None
+        generation = _Generation(number, self._half)
+        previous = -1
+        for fingerprint, index in _RECORD.iter_unpack(data[_HEADER.size : _HEADER.size + _RECORD.size * count]):
+            if index >= size or index <= previous or not fingerprint:
+                return None
+            previous = index
+            _insert(generation, fingerprint, index)
+        generation.written = count
+        generation.first_us = generation.last_us = int(path.stat().st_mtime * 1_000_000)
+        return generation
+
+    def _path(self, number: int) -> Path:
+        return self._state / f"window.{number:08d}"
+
+    def _remove_files(self) -> None:
+        for path in self._state.glob("window.*"):
+            self._files.remove(str(path))
+
+
+def _insert(generation: _Generation, fingerprint: int, index: int) -> None:
+    generation.fingerprints.append(fingerprint)
+    generation.indexes.append(index)
+    slots = generation.slots
+    mask = len(slots) - 1
+    at = fingerprint & mask
+    while slots[at]:
+        at = (at + 1) & mask
+    slots[at] = len(generation.indexes)
