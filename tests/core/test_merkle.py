@@ -78,6 +78,7 @@ def test_hashes_are_those_of_rfc_6962() -> None:
     assert hash_node(b"N123", b"N456").hex() == "aa217fe888e47007fa15edab33c2b492a722cb106c64667fc2b044444de66bbb"
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=70), max_size=9))
 def test_batches_hash_as_single_calls(items: list[bytes]) -> None:
     assert hash_leaves(items) == [hash_leaf(item) for item in items]
@@ -167,6 +168,7 @@ def test_a_compact_range_that_cannot_be_is_refused(size: int, hashes: tuple[byte
         CompactRange(size, hashes)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 600))
 def test_compact_range_at_reads_once(size: int) -> None:
     tree = oracle.Tree(LEAVES)
