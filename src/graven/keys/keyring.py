@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from graven.core.errors import BadInput, Broken
+from graven.core.spelling import check_number
 from graven.keys.copies import DATA_DIRECTORY, Copies, install, read_private, require_private_directory
 from graven.keys.datakey import KINDS, DataKey, Kind, decode_data_keys, encode_data_keys, make_data_key
 from graven.keys.passphrase import SCRYPT_N, Passphrase
@@ -38,10 +39,10 @@ from graven.keys.rootkeys import (
 from graven.runtime.files import Files, LocalFiles
 
 SEGMENT_DIGITS = 20
+DATA_FILE = re.compile(rf"{DATA_DIRECTORY}/([0-9]{{{SEGMENT_DIGITS}}})\.(0|[1-9][0-9]{{0,8}})\.json", re.ASCII)
 SEGMENTS_CACHED_MAX = 1024  # about 1 KiB each with one class
 
 _CLASS = re.compile(r"[a-z0-9-]{1,32}")
-_DATA_FILE = re.compile(r"([0-9]{20})\.(0|[1-9][0-9]*)\.json")
 
 _Stamp = tuple[int, int, int]
 
@@ -143,6 +144,7 @@ class Keyring:
         """
         if not classes or len(set(classes)) != len(classes) or not all(map(_CLASS.fullmatch, classes)):
             raise BadInput("class names have 1 to 32 of the characters a-z, 0-9 and -, each name once")
+        check_number(segment_start, place="segment start")
         keys = [make_data_key(name, kind) for name in classes for kind in KINDS]
         with self._copies.locked():
             n = len(self._data_files(segment_start))
@@ -323,7 +325,7 @@ class Keyring:
         for directory in self._copies.directories:
             path = Path(directory, DATA_DIRECTORY)
             if path.is_dir():
-                matches = (_DATA_FILE.fullmatch(entry.name) for entry in path.iterdir())
+                matches = (DATA_FILE.fullmatch(f"{DATA_DIRECTORY}/{entry.name}") for entry in path.iterdir())
                 found.update((int(match[1]), int(match[2])) for match in matches if match)
         return found
 
