@@ -2,7 +2,8 @@
 
     {"format": "graven-recovery-kit/v1", "origin", "made_us", "segments", "newest_segment", "contents"}
     contents   a sealed secret (see passphrase.py) whose purpose holds the fields before it; or, only when asked for,
-               {"plain": …}. Inside: {file name: text}, the files of an unsealed keyring without `highest-checkpoint`.
+               {"plain", "sha256"}, the digest being over the other fields and the files. Inside: {file name: text},
+               the files of an unsealed keyring without `highest-checkpoint`.
 
 A kit opens the segments that had begun when it was made, and no later one. It restores no mark: what the log has signed
 since is not known, so a restored keyring signs nothing until a checkpoint from outside the host is given (`seen`, or
@@ -11,6 +12,7 @@ since is not known, so a restored keyring signs nothing until a checkpoint from 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from graven.core.checkpoint import open_checkpoint
 from graven.core.errors import BadInput, Broken
@@ -39,13 +41,14 @@ KIT_FORMAT = "graven-recovery-kit/v1"
 
 _PLACE = "recovery kit"
 _FIELDS = ("format", "origin", "made_us", "segments", "newest_segment", "contents")
+_PLAIN_FIELDS = ("plain", "sha256")
 
 
 @dataclass(frozen=True, slots=True)
 class KitLabel:
     """What a kit says of itself in clear. `newest_segment` is the start of the last segment it opens, or None.
 
-    Of a sealed kit it is proved only when the kit is opened.
+    It is proved only when the kit is opened.
     """
 
     origin: str
@@ -69,7 +72,7 @@ def backup(
     files = {name: text.decode() for name, text in format_root_keys(keyring.root_keys(), None).items()}
     starts = keyring.segment_starts()
     label = KitLabel(keyring.origin, made_us, len(starts), starts[-1] if starts else None, not plain)
-    contents: dict[str, object] = {"plain": files | data}
+    contents: dict[str, object] = {"plain": files | data, "sha256": _digest(label, files | data)}
     if passphrase is not None:
         contents = seal(passphrase, format_document(files | data), purpose=_purpose(label), scrypt_n=scrypt_n)
     return format_document(_label_fields(label) | {"contents": contents})
@@ -128,7 +131,7 @@ def _parse(kit: bytes) -> tuple[KitLabel, object]:
         raise BadInput(f"this is no recovery kit of format {KIT_FORMAT}, or it is damaged", place=_PLACE)
     if not isinstance(origin, str):
         raise BadInput("this recovery kit is damaged: a value is not of its shape", place=_PLACE)
-    sealed = not (isinstance(contents, dict) and tuple(contents) == ("plain",))
+    sealed = not (isinstance(contents, dict) and tuple(contents) == _PLAIN_FIELDS)
     newest_segment = None if newest is None else _number(newest)
     return KitLabel(origin, _number(made_us), _number(segments), newest_segment, sealed), contents
 
@@ -165,7 +168,9 @@ def _open_contents(
 
 def _unseal(label: KitLabel, contents: object, passphrase: Passphrase | None) -> object:
     if not label.sealed:
-        (plain,) = take(contents, ("plain",), place=_PLACE)
+        plain, digest = take(contents, _PLAIN_FIELDS, place=_PLACE)
+        if digest != _digest(label, plain):
+            raise BadInput("this recovery kit is damaged: its digest is not that of its contents", place=_PLACE)
         return plain
     if passphrase is None:
         raise BadInput("this recovery kit is sealed, and no passphrase was given", place=_PLACE)
@@ -187,6 +192,10 @@ def _label_fields(label: KitLabel) -> dict[str, object]:
         "segments": label.segments,
         "newest_segment": label.newest_segment,
     }
+
+
+def _digest(label: KitLabel, files: object) -> str:
+    return sha256(_purpose(label).encode() + format_document(files)).hexdigest()
 
 
 def _purpose(label: KitLabel) -> str:
