@@ -52,7 +52,7 @@ def load_registers(
 def self_events(
     reader: JournalReader, find_key: FindKey, log_id: bytes, start: int, size: int
 ) -> list[tuple[int, bytes]]:
-    """(index, event) of every readable event of source 0 in [start, size). Only sections of Graven's class are opened."""
+    """(index, event) of every readable event of source 0 in [start, size). Other classes stay sealed."""
     out: list[tuple[int, bytes]] = []
     for place in reader.places(start, size) if start < size else ():
         for section in reader.sections(place):

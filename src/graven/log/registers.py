@@ -78,10 +78,12 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
 
 class Registers:
-    """See the module. `size` is how many entries of the log have been read into it."""
+    """See the module. `size` is where the last snapshot stands (of a reader: how far it has read)."""
 
     def __init__(self) -> None:
         self.size = 0
+        self.changed = False
+        """Whether anything was applied since the last snapshot."""
         self.sources: Mapping[str, Source] = {}
         self.tokens: Mapping[str, Token] = {}
         """By SHA-256 (hex) of the secret."""
@@ -108,6 +110,7 @@ class Registers:
 
     def apply(self, index: int, event: bytes) -> None:
         """Take in one event of source 0. Anything that is no act of Graven's is passed over."""
+        self.changed = True
         decoded = msgspec.json.decode(event)
         data = decoded.get("data") or {}
         match decoded.get("action"):
@@ -148,6 +151,7 @@ class Registers:
             )
         )  # fmt: skip
         write_atomic(files, str(path), _seal(body, key) + b"\n" + body, sync=False)
+        self.size, self.changed = mark.size, False
 
     @classmethod
     def load(cls, path: Path, key: bytes) -> tuple["Registers", Mark] | None:

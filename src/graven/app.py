@@ -1,0 +1,577 @@
+"""The composition root: the one file that names concrete classes and puts a log together.
+
+`Log` is a log open for writing, for the server and for programs that embed one; `create_log` makes a new one;
+`open_view` opens one for reading, beside a writer or without one.
+"""
+
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from graven.config import Config, config_sha256, default_config, flatten, format_config, load_config, read_passphrase
+from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, parse_checkpoint
+from graven.core.errors import BadInput, Broken, GravenError
+from graven.core.merkle import EMPTY_ROOT
+from graven.core.note import Key, format_vkey, parse_note, parse_vkey
+from graven.core.spelling import encode_base64
+from graven.event import Parsed, parse_body
+from graven.journal.files import Files, LocalFiles, write_atomic
+from graven.journal.frame import SegmentHeader
+from graven.journal.mark import Mark, MarkFile
+from graven.journal.segment import SegmentWriter
+from graven.keys.keyring import Keyring
+from graven.keys.signer import LogSigner, ReceiptSigner
+from graven.log import acts
+from graven.log.catchup import load_registers, load_window
+from graven.log.history import CheckpointHistory
+from graven.log.lock import Lock
+from graven.log.publish import Publisher, PublishLimits
+from graven.log.reader import JournalReader, KeyFinder
+from graven.log.recover import Recovered, recover
+from graven.log.registers import Registers, Source
+from graven.log.types import Batch, Committed
+from graven.log.view import View
+from graven.log.window import Window
+from graven.log.writer import Answer, Done, Limits, Wake, Writer, WriterState
+from graven.runtime.clock import Clock, SystemClock
+
+LOCAL_SOURCE = "local"
+REGISTERS_LAG_ENTRIES = 20_000
+VERSION = version("graven")
+
+
+def keys_dir(directory: Path, config: Config | None = None) -> Path:
+    """Where a log's keyring is: `[keys] dir`, else the data directory's name with `.keys` behind it."""
+    if config is not None and config.keys.dir:
+        return Path(config.keys.dir)
+    absolute = directory.absolute()
+    return absolute.with_name(absolute.name + ".keys")
+
+
+def create_log(
+    directory: Path,
+    *,
+    origin: str | None = None,
+    passphrase: bytes | None = None,
+    passphrase_file: str | None = None,
+    successor_of: bytes | None = None,
+    keyring_dir: Path | None = None,
+    config: Config | None = None,
+    clock: Clock | None = None,
+    files: Files | None = None,
+) -> SignedCheckpoint:
+    """Make a new log with its keyring, its first event and its first published checkpoint.
+
+    Both directories are built under other names and renamed at the end, so an interrupted call leaves nothing that
+    looks like a log. `successor_of` is the last checkpoint of the log this one goes on from; the first event pins it.
+
+    Raises:
+        BadInput: the directory holds something, the origin is not allowed, or a keyring is there already.
+    """
+    files, clock = files or LocalFiles(), clock or SystemClock()
+    origin = check_origin(origin) if origin is not None else f"graven.invalid/{os.urandom(16).hex()}"
+    directory = directory.absolute()
+    keyring_path = keyring_dir or keys_dir(directory)
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise BadInput("something is there already", place=str(directory), mend="choose an empty or new directory")
+    if keyring_path.exists():
+        raise BadInput(
+            "a keyring is there already", place=str(keyring_path), mend="choose another DIR, or move it away"
+        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    building, building_keys = (path.with_name(path.name + ".new") for path in (directory, keyring_path))
+    for leftover in (building, building_keys):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+    try:
+        keyring = Keyring.create(str(building_keys), origin=origin, passphrase=passphrase, files=files)
+        signer = LogSigner(keyring)
+        log_id = os.urandom(16)
+        base = config or default_config(origin=origin, log_id=log_id.hex(), vkeys=[format_vkey(k) for k in signer.keys])
+        settings = msgspec.structs.replace(
+            base,
+            origin=origin,
+            log_id=log_id.hex(),
+            vkeys=tuple(format_vkey(key) for key in signer.keys),
+            keys=msgspec.structs.replace(
+                base.keys,
+                dir=str(keyring_dir.absolute()) if keyring_dir else base.keys.dir,
+                passphrase_file=passphrase_file or base.keys.passphrase_file,
+            ),
+        )
+        _lay_out(building, settings, keyring, signer, log_id, clock, files)
+        with Log._assemble(building, settings, keyring, clock=clock, files=files) as log:
+            log.append_act(acts.GENESIS, _genesis(log, settings, successor_of))
+            if successor_of is not None:
+                size = _successor(successor_of)["size"]
+                CheckpointHistory(files, building / "checkpoints").pin(int(str(size)), successor_of)
+            published = log.publish()
+    except BaseException:
+        for leftover in (building, building_keys):
+            shutil.rmtree(leftover, ignore_errors=True)
+        raise
+    files.rename(str(building_keys), str(keyring_path))
+    files.sync_dir(str(keyring_path.parent))
+    files.rename(str(building), str(directory))
+    files.sync_dir(str(directory.parent))
+    return published
+
+
+def open_view(directory: Path, config: Config | None = None, *, need_keys: bool = True) -> View:
+    """A log for reading. Without a keyring (and if it is not needed) sealed events stay sealed.
+
+    Raises:
+        BadInput: no log, no keyring, or a passphrase that is missing or wrong.
+    """
+    config = config or load_config(directory / "graven.toml")
+    keyring = None
+    if need_keys or keys_dir(directory, config).exists():
+        keyring = open_keyring(directory, config)
+    return View(directory, public_keys(config), keyring)
+
+
+def open_keyring(directory: Path, config: Config) -> Keyring:
+    """The keyring of a log. Raises as `Keyring.open`."""
+    return Keyring.open(
+        str(keys_dir(directory, config)), passphrase=read_passphrase(config), replicas=config.keys.replicas
+    )
+
+
+def public_keys(config: Config) -> tuple[Key, ...]:
+    """The log's public keys as its configuration lists them."""
+    return tuple(parse_vkey(vkey) for vkey in config.vkeys)
+
+
+class Log:
+    """A log open for writing: one writer, one publisher, and a view. One a directory; close it.
+
+    Threads may share it. `append` blocks; `submit` answers through a callback (on the writer's thread, or wherever
+    `set_wake` leads).
+    """
+
+    def __init__(self, directory: Path, config: Config, lock: Lock, keyring: Keyring, clock: Clock) -> None:
+        """Use `open`."""
+        self.directory, self.config, self.clock = directory, config, clock
+        self._lock, self._keyring = lock, keyring
+        self._one_act = threading.RLock()
+        self._serving = False
+        self.writer: Writer
+        self.publisher: Publisher
+        self.view: View
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | Path,
+        config: Config | None = None,
+        *,
+        clock: Clock | None = None,
+        files: Files | None = None,
+        lock_wait_s: float = 10.0,
+        serve: bool = False,
+        declare_loss: str | None = None,
+    ) -> "Log":
+        """Take the lock, recover, and be ready to write. `serve` records the start, and the stop at `close`.
+
+        Raises:
+            Broken: the log cannot be written without breaking a promise; nothing was signed. BadInput: no log, no
+                keyring. Disproved: a checkpoint here is not the log's own.
+        """
+        directory = Path(directory).absolute()
+        if not (directory / "graven.toml").exists():
+            raise BadInput("there is no log here", place=str(directory), mend="graven init DIR makes one")
+        lock = Lock(directory, wait_s=lock_wait_s)
+        try:
+            config = config or load_config(directory / "graven.toml")
+            keyring = open_keyring(directory, config)
+            return cls._assemble(
+                directory, config, keyring,
+                clock=clock or SystemClock(), files=files or LocalFiles(), lock=lock, serve=serve,
+                declare_loss=declare_loss,
+            )  # fmt: skip
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def _assemble(
+        cls,
+        directory: Path,
+        config: Config,
+        keyring: Keyring,
+        *,
+        clock: Clock,
+        files: Files,
+        lock: Lock | None = None,
+        serve: bool = False,
+        declare_loss: str | None = None,
+    ) -> "Log":
+        log = cls(directory, config, lock or Lock(directory), keyring, clock)
+        signer = LogSigner(keyring)
+        if public_keys(config) != signer.keys:
+            raise Broken(
+                "the keyring holds other signing keys than the log's configuration names",
+                place=keyring.directory,
+                mend="give this log its own keyring in [keys] dir",
+            )
+        find_key = KeyFinder(keyring)
+        found = recover(directory, files=files, signer=signer, find_key=find_key, declare_loss=declare_loss is not None)
+        state = _writer_state(directory, config, keyring, signer, find_key, found, clock, files)
+        log.view = View(directory, signer.keys, keyring)
+        log.writer = Writer(state, clock, _limits(config))
+        log.publisher = Publisher(
+            directory, files=files, clock=clock, signer=signer, tail=found.tail, published=found.published,
+            on_disk=found.on_disk, limits=PublishLimits(config.publish.interval_ms),
+        )  # fmt: skip
+        log.writer.after_commit(lambda _size: log.publisher.wake())
+        log.publisher.after_publish(lambda shown: log._save_registers(shown, files))
+        log.writer.start()
+        log.publisher.start()
+        try:
+            log._record_start(found, serve=serve, reason=declare_loss)
+        except BaseException:
+            log._abandon()
+            raise
+        return log
+
+    @property
+    def origin(self) -> str:
+        return self.config.origin
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The log's public keys: Ed25519, ML-DSA-44."""
+        return self.view.keys
+
+    @property
+    def size(self) -> int:
+        """Committed entries."""
+        return self.writer.size
+
+    @property
+    def published(self) -> SignedCheckpoint:
+        return self.publisher.published
+
+    @property
+    def registers(self) -> Registers:
+        """Sources and tokens, as of the last commit."""
+        return self.writer.state.registers
+
+    def set_wake(self, wake: Wake) -> None:
+        """Where answers of `submit` are called from now on."""
+        self.writer.wake = wake
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        """Queue a batch. Raises Busy, Broken, BadInput as `Writer.submit`; `done` gets what became of it."""
+        self.writer.submit(batch, done)
+
+    def append(
+        self,
+        events: bytes | Sequence[bytes | Mapping[str, object]],
+        *,
+        source: str = LOCAL_SOURCE,
+        content_type: str = "",
+        wait: str = "committed",
+        full: bool = False,
+    ) -> Committed:
+        """Append events and return when they are durable (`wait="published"`: when a checkpoint covers them).
+
+        `events` is a body as the HTTP door takes it (object, array, NDJSON), or a sequence of events as bytes or
+        dictionaries. All of one call stand in one frame.
+
+        Raises:
+            BadInput: an event is not in the model (a `Refusal` lists every fault), or no such source. Busy, Broken.
+        """
+        if wait not in ("committed", "published"):
+            raise BadInput(f"there is no state {wait!r} to wait for", mend="committed or published")
+        body = events if isinstance(events, bytes) else _as_ndjson(events)
+        if not isinstance(events, bytes):
+            content_type = "application/x-ndjson"
+        batch = self.batch(parse_body(body, content_type), source=source, full=full)
+        return self.commit(batch, wait=wait)
+
+    def batch(self, parsed: Parsed, *, source: str, full: bool = False, received_us: int | None = None) -> Batch:
+        """A batch of parsed events from a registered source, each in the class it may have.
+
+        Raises:
+            BadInput: no such source, or an event names a class its source may not use.
+        """
+        row = self.registers.source(source)
+        class_name: str | list[str] = row.class_name
+        if any(parsed.classes):
+            class_name = [_allowed(row, name, position) for position, name in enumerate(parsed.classes)]
+        return Batch(
+            parsed.slices, parsed.ids, row.number,
+            self.clock.now_us() if received_us is None else received_us,
+            class_name, parsed.raws, full,
+        )  # fmt: skip
+
+    def commit(self, batch: Batch, *, wait: str = "committed", timeout_s: float = 60.0) -> Committed:
+        """`submit`, and wait. Raises what the writer answered."""
+        ready = threading.Event()
+        got: list[Answer] = []
+
+        def done(answer: Answer) -> None:
+            got.append(answer)
+            ready.set()
+
+        self.submit(batch, done)
+        ready.wait()
+        answer = got[0]
+        if isinstance(answer, GravenError):
+            raise answer
+        if wait == "published" and self.publisher.wait(answer.size, timeout_s) is None:
+            raise Broken(f"the events are durable, but not published after {timeout_s:g} s")
+        return answer
+
+    def publish(self) -> SignedCheckpoint:
+        """Publish the committed tree now. Raises Broken."""
+        return self.publisher.publish()
+
+    def append_act(
+        self,
+        action: str,
+        data: Mapping[str, object],
+        *,
+        actor: Mapping[str, object] | None = None,
+        message: str = "",
+        changes: Sequence[Mapping[str, object]] = (),
+    ) -> Committed:
+        """Append one of Graven's own acts, and wait until it is durable."""
+        now_us = self.clock.now_us()
+        event = acts.act(action, now_us=now_us, data=data, actor=actor, message=message, changes=changes)
+        return self.commit(Batch([event], [None], acts.SELF_SOURCE, now_us, acts.SELF_CLASS))
+
+    def one_act(self) -> threading.RLock:
+        """Hold this while an act is planned from the registers and appended, so that numbers are given once."""
+        return self._one_act
+
+    def close(self, reason: str = "closed") -> None:
+        """Commit what was queued, record the stop, publish, make tiles durable, let go of the lock."""
+        try:
+            if self._serving and self.writer.error is None:
+                with contextlib.suppress(GravenError):
+                    self.append_act(acts.STOP, {"reason": reason})
+            self.writer.stop()
+            if self.writer.error is None:
+                self.publisher.stop()
+        finally:
+            self._abandon()
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _abandon(self) -> None:
+        """Let go of everything without a word to the log: for `close`, and when opening failed half way."""
+        self.view.close()
+        self.writer.state.reader.close()
+        self._lock.release()
+
+    def _record_start(self, found: Recovered, *, serve: bool, reason: str | None) -> None:
+        registers = self.registers
+        for name, row in _unnamed_cuts(self.directory, found, registers.torn).items():
+            action = acts.LOSS if row.pop("declared") else acts.RECOVERY
+            extra = {"known_size": found.committed_before, "reason": reason} if action == acts.LOSS else {}
+            self.append_act(action, {"file": name, "size": found.tail.size, **row, **extra})
+        if self.writer.size and registers.running_since is not None:
+            self.append_act(acts.UNCLEAN_STOP, {"start": registers.running_since})
+        digest = config_sha256(self.config)
+        if self.writer.size and registers.config_sha256 and registers.config_sha256 != digest:
+            new = flatten(self.config)
+            self.append_act(
+                acts.CONFIG,
+                {"config_sha256": digest, "before_sha256": registers.config_sha256, "config": new},
+                changes=_changes(registers.config, new),
+            )
+        if serve:
+            self._serving = True
+            shown = self.published.checkpoint
+            self.append_act(
+                acts.START,
+                {
+                    "version": VERSION,
+                    "config_sha256": digest,
+                    "checkpoint": {"size": shown.size, "root": encode_base64(shown.root)},
+                },
+            )
+            self.publisher.history.pin(shown.size, self.published.data)
+
+    def _save_registers(self, shown: SignedCheckpoint, files: Files) -> None:
+        registers, size = self.registers, shown.checkpoint.size
+        if registers.changed or size - registers.size >= REGISTERS_LAG_ENTRIES:
+            registers.save(
+                files,
+                self.directory / "state" / "registers.json",
+                Mark(size, shown.checkpoint.root),
+                self._keyring.window_key,
+            )
+
+
+def _writer_state(
+    directory: Path,
+    config: Config,
+    keyring: Keyring,
+    signer: LogSigner,
+    find_key: KeyFinder,
+    found: Recovered,
+    clock: Clock,
+    files: Files,
+) -> WriterState:
+    size, now_us = found.tail.size, clock.now_us()
+    reader = JournalReader(directory / "journal", found.log_id, find_key)
+    registers = load_registers(
+        directory / "state" / "registers.json",
+        keyring.window_key,
+        reader=reader,
+        find_key=find_key,
+        log_id=found.log_id,
+        tail=found.tail,
+        size=size,
+    )
+    window = Window(
+        files,
+        directory / "state",
+        keyring.window_key,
+        ids_max=config.idempotency.max_ids,
+        window_us=config.idempotency.window_s * 1_000_000,
+    )
+    load_window(window, reader=reader, size=size, ids_max=config.idempotency.max_ids, now_us=now_us)
+    mark = MarkFile(files, str(directory / "state" / "committed"))
+    mark.write(Mark(size, found.tail.range.root()))
+    last = reader.read(size - 1).head if size else None
+    return WriterState(
+        files=files,
+        journal=directory / "journal",
+        origin=signer.origin,
+        log_id=found.log_id,
+        classes=(acts.SELF_CLASS, *config.classes),
+        keyring=keyring,
+        signer=signer,
+        receipts=ReceiptSigner(keyring, signer),
+        reader=reader,
+        tail=found.tail,
+        window=window,
+        registers=registers,
+        mark=mark,
+        segment=found.segment,
+        last_received_us=last.received_us if last else 0,
+    )
+
+
+def _lay_out(
+    directory: Path, config: Config, keyring: Keyring, signer: LogSigner, log_id: bytes, clock: Clock, files: Files
+) -> None:
+    """An empty log on disk: directories, configuration, the checkpoint of the empty tree, the first segment."""
+    files.mkdir(str(directory))
+    for name in ("journal", "log", "checkpoints", "state"):
+        files.mkdir(str(directory / name))
+    write_atomic(files, str(directory / "graven.toml"), format_config(config).encode())
+    now_us = clock.now_us()
+    note = signer.sign_checkpoint(Checkpoint(signer.origin, 0, EMPTY_ROOT), now_us // 1_000_000)
+    write_atomic(files, str(directory / "log" / "checkpoint"), note)
+    classes = [acts.SELF_CLASS, *config.classes]
+    keys = keyring.new_data_keys(0, classes)
+    numbers = {"event": 1, "raw": 2}
+    header = SegmentHeader(
+        signer.origin, log_id, 0, 0, now_us, EMPTY_ROOT, (),
+        tuple((name, numbers[kind], key_id) for (name, kind), (key_id, _) in keys.items()),
+    )  # fmt: skip
+    SegmentWriter.create(files, str(directory / "journal"), header).close()
+
+
+def _genesis(log: Log, config: Config, successor_of: bytes | None) -> dict[str, object]:
+    data: dict[str, object] = {
+        "origin": config.origin,
+        "log_id": config.log_id,
+        "vkeys": list(config.vkeys),
+        "receipt_vkey": format_vkey(log.writer.state.receipts.key),
+        "version": VERSION,
+        "config_sha256": config_sha256(config),
+        "config": flatten(config),
+        "sources": [msgspec.to_builtins(Source(1, LOCAL_SOURCE, type="command line", grade="authenticated sender"))],
+    }
+    if successor_of is not None:
+        data["successor_of"] = _successor(successor_of)
+    return data
+
+
+def _successor(note: bytes) -> dict[str, object]:
+    checkpoint, _ = parse_checkpoint(parse_note(note).text)
+    return {
+        "origin": checkpoint.origin,
+        "size": checkpoint.size,
+        "root": encode_base64(checkpoint.root),
+        "checkpoint": note.decode(),
+    }
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        queued_events=config.intake.max_events,
+        queued_bytes=config.intake.max_bytes,
+        group_events=config.intake.group_events,
+        segment_bytes=config.journal.segment_bytes,
+        segment_age_us=config.journal.segment_age_s * 1_000_000,
+    )
+
+
+def _unnamed_cuts(directory: Path, found: Recovered, named: Mapping[str, str]) -> dict[str, dict[str, object]]:
+    """Files in journal/torn/ that no event names yet: those cut now, and those a crash left unnamed."""
+    rows: dict[str, dict[str, object]] = {
+        cut.file: {
+            "segment": cut.segment,
+            "offset": cut.offset,
+            "length": cut.length,
+            "sha256": cut.sha256,
+            "declared": cut.declared,
+        }
+        for cut in found.cuts
+        if cut.file not in named
+    }
+    torn = directory / "journal" / "torn"
+    for path in sorted(torn.iterdir()) if torn.is_dir() else ():
+        if path.name not in named and path.name not in rows:
+            segment, _, offset = path.name.rpartition(".")[0].rpartition(".")
+            data = path.read_bytes()
+            rows[path.name] = {
+                "segment": segment,
+                "offset": int(offset) if offset.isdecimal() else 0,
+                "length": len(data),
+                "sha256": sha256(data).hexdigest(),
+                "declared": False,
+            }
+    return rows
+
+
+def _changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[dict[str, object]]:
+    return [
+        {"path": path, "old": old.get(path), "new": new.get(path)}
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+    ]
+
+
+def _allowed(source: Source, class_name: str | None, position: int) -> str:
+    if class_name is None or class_name == source.class_name:
+        return source.class_name
+    if class_name in source.classes:
+        return class_name
+    raise BadInput(
+        f"source {source.name!r} may not use the class {class_name!r}",
+        place=f"event {position} at $.class",
+        mend=f"leave it out, or let it: graven source change {source.name} --allow-class {class_name}",
+    )
+
+
+def _as_ndjson(events: Sequence[bytes | Mapping[str, object]]) -> bytes:
+    return b"\n".join(one if isinstance(one, bytes) else msgspec.json.encode(one) for one in events)

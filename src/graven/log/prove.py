@@ -1,0 +1,92 @@
+"""Proving events against the published checkpoint: tlog-proofs and evidence.
+
+Every proof is verified before it leaves: a log whose tiles are damaged says so here, not at the auditor's.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from graven.core.checkpoint import SignedCheckpoint
+from graven.core.commitment import NO_RAW, format_head
+from graven.core.errors import BadInput, Broken
+from graven.core.evidence import Disclosed, Evidence, Withheld, format_evidence
+from graven.core.merkle import hash_leaf, prove_inclusion, verify_inclusion
+from graven.core.note import Key, format_vkey
+from graven.core.proof import TlogProof, format_proof
+from graven.core.tile import tile_nodes
+from graven.log.reader import JournalReader
+from graven.log.tail import disk_fetch
+from graven.log.types import Record
+
+
+def prove(directory: Path, record: Record, published: SignedCheckpoint) -> TlogProof:
+    """The inclusion proof of a record in the published tree, from its tiles; `extra` is the entry.
+
+    Raises:
+        BadInput: the index is not published yet. Broken: the entry cannot be derived, its key is gone.
+        Disproved: the tiles or the journal do not lead to the published root.
+    """
+    checkpoint = published.checkpoint
+    if record.index >= checkpoint.size:
+        raise BadInput(
+            f"index {record.index} is not published yet: the published tree has {checkpoint.size} entries",
+            mend="ask again after the next checkpoint",
+        )
+    if record.entry is None:
+        raise Broken(
+            f"index {record.index} cannot be proved here: its data key is not in the keyring",
+            mend="restore the keyring: graven keys restore",
+        )
+    nodes = tile_nodes(disk_fetch(directory / "log"), checkpoint.size)
+    hashes = prove_inclusion(nodes, index=record.index, size=checkpoint.size)
+    verify_inclusion(hash_leaf(record.entry), hashes, index=record.index, size=checkpoint.size, root=checkpoint.root)
+    return TlogProof(record.entry, record.index, tuple(hashes), published.data)
+
+
+def tlog_proof(directory: Path, record: Record, published: SignedCheckpoint) -> bytes:
+    """A `.tlog-proof` file. Raises as `prove`."""
+    return format_proof(prove(directory, record, published))
+
+
+def evidence(
+    directory: Path,
+    record: Record,
+    published: SignedCheckpoint,
+    keys: Sequence[Key],
+    *,
+    disclose_event: bool = True,
+    disclose_raw: bool = True,
+) -> bytes:
+    """A `graven-evidence/v1` document; what is not disclosed is shown as its digest. Raises as `prove`."""
+    proof = prove(directory, record, published)
+    assert record.head is not None and record.event_digest is not None
+    event: Disclosed | Withheld = Withheld(record.event_digest)
+    if disclose_event and record.event is not None and record.event_salt is not None:
+        event = Disclosed(record.event, record.event_salt)
+    raw: Disclosed | Withheld | None = None
+    if record.raw_digest is not None and record.raw_digest != NO_RAW:
+        raw = Withheld(record.raw_digest)
+        if disclose_raw and record.raw is not None and record.raw_salt is not None:
+            raw = Disclosed(record.raw, record.raw_salt)
+    return format_evidence(
+        Evidence(
+            record.index,
+            format_head(record.head),
+            event,
+            raw,
+            proof,
+            tuple(format_vkey(key) for key in keys),
+        )
+    )
+
+
+def state_of(index: int, published_size: int) -> str:
+    """The state an event has reached, as answers name it."""
+    return "published" if index < published_size else "committed"
+
+
+def read_one(reader: JournalReader, index: int, size: int) -> Record:
+    """A record within the first `size` entries. Raises as `JournalReader.read`."""
+    if not 0 <= index < size:
+        raise BadInput(f"the log has no index {index}: it holds {size} entries", mend=f"indexes are 0 to {size - 1}")
+    return reader.read(index)

@@ -1,0 +1,116 @@
+"""A log, read-only: what `show`, `prove`, `status` and the HTTP doors ask. Works beside a running writer.
+
+Reads no further than the committed mark. Everything shown comes from the journal; what is published is proved against
+the published checkpoint, what is only committed against the root of its own frame (the frame's digest and tag were
+checked when it was opened; `verify` re-derives its root).
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
+from graven.core.errors import BadInput, Broken
+from graven.core.note import Key
+from graven.journal.mark import COMMITTED, read_mark
+from graven.journal.segment import SegmentReader, list_segments
+from graven.keys.keyring import Keyring
+from graven.keys.signature import verify_signature
+from graven.log.catchup import load_registers
+from graven.log.prove import evidence, read_one, state_of, tlog_proof
+from graven.log.reader import JournalReader, KeyFinder
+from graven.log.registers import Registers
+from graven.log.types import Record
+
+
+class View:
+    """One log directory. Threads may share it. `keyring` None: nothing sealed can be read."""
+
+    def __init__(self, directory: Path, keys: Sequence[Key], keyring: Keyring | None) -> None:
+        """`keys` are the log's public keys, by which its checkpoints are believed.
+
+        Raises:
+            BadInput: there is no log. Broken: it has no segment.
+        """
+        self.directory, self.keys = directory, tuple(keys)
+        if not (directory / "journal").is_dir():
+            raise BadInput("there is no log here", place=str(directory), mend="graven init DIR makes one")
+        segments = list_segments(str(directory / "journal"))
+        if not segments:
+            raise Broken("the journal has no segment", place=str(directory / "journal"))
+        with SegmentReader(segments[0]) as first:
+            self.header = first.header()
+        self._keyring = keyring
+        self._find_key = KeyFinder(keyring)
+        self.reader = JournalReader(directory / "journal", self.header.log_id, self._find_key)
+        self._registers: Registers | None = None
+        self._published: SignedCheckpoint | None = None
+
+    def close(self) -> None:
+        self.reader.close()
+
+    def __enter__(self) -> "View":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def published(self) -> SignedCheckpoint:
+        """The published checkpoint as it is on disk now, signed by each of the log's keys.
+
+        Raises:
+            Broken: it cannot be read. Disproved: a signature fails.
+        """
+        path = self.directory / "log" / "checkpoint"
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise Broken("the published checkpoint cannot be read", place=f"{path}: {error.strerror}") from None
+        if self._published is None or self._published.data != data:
+            self._published = open_checkpoint(data, self.keys, verify_signature, require_all=True)
+        return self._published
+
+    @property
+    def size(self) -> int:
+        """Committed entries."""
+        mark = read_mark(str(self.directory / "state" / "committed"), COMMITTED)
+        published = self.published.checkpoint.size
+        return max(published, mark.size) if mark else published
+
+    def read(self, index: int) -> Record:
+        """The record at `index`. Raises BadInput, Disproved, Broken as `JournalReader.read`."""
+        return read_one(self.reader, index, self.size)
+
+    def records(self, start: int, end: int) -> Iterator[Record]:
+        """The records [start, end) within the committed size."""
+        return self.reader.records(start, min(end, self.size))
+
+    def state_of(self, index: int) -> str:
+        return state_of(index, self.published.checkpoint.size)
+
+    def evidence(self, index: int, *, event: bool = True, raw: bool = True) -> bytes:
+        """The evidence document of one event. Raises as `log.prove.prove`."""
+        return evidence(
+            self.directory, self.read(index), self.published, self.keys, disclose_event=event, disclose_raw=raw
+        )
+
+    def tlog_proof(self, index: int) -> bytes:
+        """The bare proof of one event. Raises as `log.prove.prove`."""
+        return tlog_proof(self.directory, self.read(index), self.published)
+
+    def registers(self) -> Registers:
+        """Sources and tokens as of now. Raises BadInput without a keyring."""
+        if self._keyring is None:
+            raise BadInput("the registers are sealed", mend="give the keyring: --keys DIR.keys")
+        size = self.size
+        if self._registers is None or self._registers.size != size:
+            self._registers = load_registers(
+                self.directory / "state" / "registers.json",
+                self._keyring.window_key,
+                reader=self.reader,
+                find_key=self._find_key,
+                log_id=self.header.log_id,
+                tail=None,
+                size=size,
+            )
+        return self._registers
