@@ -79,9 +79,15 @@ class Evidence:
 
     def __post_init__(self) -> None:
         check_number(self.index, place="index")
-        parse_head(self.head)
-        for vkey in self.vkeys:
-            parse_vkey(vkey)
+        try:
+            parse_head(self.head)
+        except BadInput as error:
+            raise BadInput(error.what, place="head") from None
+        for number, vkey in enumerate(self.vkeys):
+            try:
+                parse_vkey(vkey)
+            except BadInput as error:
+                raise BadInput(error.what, place=f"vkeys[{number}]", mend=error.mend) from None
         if self.proof.index != self.index:
             raise Disproved(
                 "the proof is for another index than the evidence",

@@ -127,7 +127,10 @@ def _duplicate(value: object, place: str) -> OpenedDuplicate:
 
 def _head(value: object, place: str) -> bytes:
     head = as_text(value, place).encode()
-    parse_head(head)
+    try:
+        parse_head(head)
+    except BadInput as error:
+        raise BadInput(error.what, place=place) from None
     return head
 
 
