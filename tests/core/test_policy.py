@@ -146,6 +146,8 @@ def test_bounds() -> None:
         parse_policy("quorum none\n" + "".join(f"witness w{n} {vkey(n)}\n" for n in range(1024)))
     with pytest.raises(BadInput, match="more than"):
         parse_policy("# " + "x" * (1 << 20))
+    with pytest.raises(BadInput, match="not valid Unicode"):
+        parse_policy("# \ud800\nquorum none\n")
     parse_policy("# nothing\n" * 5000 + "quorum none\n")
 
 

@@ -85,20 +85,25 @@ class Policy:
 
 def parse_policy(data: str | bytes) -> Policy:
     """Read a policy file. Raises BadInput with the number of the line and what to write instead."""
-    if isinstance(data, str):
-        data = data.encode("utf-8", "surrogateescape")
+    try:
+        data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
+    except UnicodeEncodeError:
+        raise BadInput("a policy that is not valid Unicode") from None
     if len(data) > MAX_POLICY_BYTES:
         raise BadInput(f"a policy of more than {MAX_POLICY_BYTES} bytes")
+    if (control := _FORBIDDEN.search(data)) is not None:
+        number = data.count(b"\n", 0, control.start()) + 1
+        raise BadInput(
+            "a control character in a policy",
+            place=f"policy line {number}",
+            mend="only tab, space and newline are allowed",
+        )
     draft = _Draft()
     for number, line in enumerate(data.split(b"\n"), 1):
-        place = f"policy line {number}"
-        if _FORBIDDEN.search(line) is not None:
-            raise BadInput(
-                "a control character in a policy", place=place, mend="only tab, space and newline are allowed"
-            )
-        words = [word.decode("utf-8", "surrogateescape") for word in re.split(rb"[ \t]+", line.strip(b" \t"))]
-        if words[0] and not words[0].startswith("#"):
-            draft.add(words, place)
+        content = line.strip(b" \t")
+        if content and not content.startswith(b"#"):
+            words = content.replace(b"\t", b" ").decode("utf-8", "surrogateescape").split(" ")
+            draft.add([word for word in words if word], f"policy line {number}")
     if draft.quorum is None:
         raise BadInput("a policy without a quorum", mend="add a line: quorum <name>, or quorum none")
     return Policy(tuple(draft.logs), tuple(draft.witnesses), tuple(draft.groups), draft.quorum)
