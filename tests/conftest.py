@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("graven", deadline=None)  # a busy machine is no finding; pytest-timeout bounds each test
+settings.load_profile("graven")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
