@@ -5,6 +5,7 @@ The words hold key names (they are the path) but never a value: a value may be a
 """
 
 import json
+import math
 import re
 from difflib import get_close_matches
 from typing import Any
@@ -31,6 +32,7 @@ __all__ = ["DEPTH_MAX", "DEPTH_MEND", "explain", "format_key"]
 
 KEY_CHARS_MAX = 64  # of one key, in a path that is shown
 DEPTH_MAX = 64
+INTEGER_DIGITS_MAX = 4300  # what Python reads by default, and msgspec with it
 DEPTH_MEND = "flatten it, or put the deep part as one JSON string under `data`"
 
 _STRUCTS: dict[str, type[msgspec.Struct]] = {
@@ -74,7 +76,7 @@ _ALIASES = {
 }
 
 _AT = re.compile(r" - at `(\$[\w.\[\]]*)`\Z")
-_UNKNOWN = re.compile(r"\AObject contains unknown field `(.*)`\Z", re.DOTALL)
+_UNKNOWN = re.compile(r"\AObject contains unknown field `(.*)\Z", re.DOTALL)  # greedy: a key may hold anything
 _MISSING = re.compile(r"\AObject missing required field `(\w+)`\Z")
 _ENUM = re.compile(r"\AInvalid enum value '(.*)'\Z", re.DOTALL)
 _EXPECTED = re.compile(r"\AExpected `([\w |]+)`, got `(\w+)`\Z")
@@ -83,6 +85,7 @@ _RANGE = re.compile(r"\AExpected `int` (>=|<=) (\d+)\Z")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 
+_OUT_OF_RANGE = object()
 _TIME_MEND = "write RFC 3339 in UTC, like 2026-03-01T08:30:00.123Z; write a leap second as 23:59:59.999999Z"
 
 
@@ -103,7 +106,7 @@ def explain(error: Exception, slice_: bytes, *, subject: str = "event") -> BadIn
     at = _AT.search(text)
     path, text = (at[1], text[: at.start()]) if at else ("$", text)
     if "[...]" in path:
-        path = _name_label(path, slice_)
+        path = _name_keys(path, slice_)
     return _explain_value(text, path)
 
 
@@ -145,7 +148,7 @@ def _explain_syntax(text: str, slice_: bytes) -> BadInput:
 def _explain_value(text: str, path: str) -> BadInput:
     name = path.rsplit(".", 1)[-1].split("[", 1)[0]
     if found := _UNKNOWN.match(text):
-        return _explain_unknown(found[1], path, name)
+        return _explain_unknown(found[1].removesuffix("`"), path, name)
     if found := _MISSING.match(text):
         mend = "say what was done, in the source's own words" if found[1] == "action" else ""
         return BadInput("a required field is missing", place=f"{path}.{found[1]}", mend=mend)
@@ -173,7 +176,7 @@ def _explain_value(text: str, path: str) -> BadInput:
     if found := _RANGE.match(text):
         return BadInput("the number is out of range", place=path, mend="use an integer from 0 to 9223372036854775807")
     if "out of range" in text:
-        mend = "write it as a string: a float must fit IEEE 754 double, an integer 4,300 digits"
+        mend = f"write it as a string: a float must fit an IEEE 754 double, an integer {INTEGER_DIGITS_MAX} digits"
         return BadInput("the number is out of range", place=path, mend=mend)
     if "RFC3339" in text or "datetime" in text:
         what = "the time names no zone" if "timezone" in text else "the time is not RFC 3339"
@@ -207,15 +210,33 @@ def _an(kind: str) -> str:
     return names.get(kind, kind)
 
 
-def _name_label(path: str, slice_: bytes) -> str:
-    """Names the first label that is not a string: the JSON library only says that one is."""
+def _name_keys(path: str, slice_: bytes) -> str:
+    """The path with its keys in place of `[...]`, which is all the JSON library says of a key in a free object."""
     try:
-        document: Any = json.loads(slice_, parse_int=float)  # int() refuses very long numbers, float() does not
+        document: Any = json.loads(slice_, parse_int=_fits_int, parse_float=_fits_float)
     except (ValueError, RecursionError):  # the rest of the event is worse still
         return path
-    labels = document.get("labels") if isinstance(document, dict) else None
-    if path == "$.labels[...]" and isinstance(labels, dict):
-        for key, value in labels.items():
-            if not isinstance(value, str):
-                return "$.labels" + format_key(key)
+    if path == "$.labels[...]":
+        labels = document.get("labels") if isinstance(document, dict) else None
+        culprits = (
+            [key for key, value in labels.items() if not isinstance(value, str)] if isinstance(labels, dict) else []
+        )
+        return "$.labels" + format_key(culprits[0]) if culprits else path
+    waiting: list[tuple[str, Any]] = [("$", document)]
+    while waiting:
+        at, value = waiting.pop()
+        if value is _OUT_OF_RANGE:
+            return at
+        if isinstance(value, dict):
+            waiting += [(at + format_key(key), inner) for key, inner in reversed(value.items())]
+        elif isinstance(value, list):
+            waiting += [(f"{at}[{i}]", value[i]) for i in range(len(value) - 1, -1, -1)]
     return path
+
+
+def _fits_int(text: str) -> object:
+    return 0 if len(text.lstrip("-")) <= INTEGER_DIGITS_MAX else _OUT_OF_RANGE
+
+
+def _fits_float(text: str) -> object:
+    return _OUT_OF_RANGE if math.isinf(float(text)) else 0.0
