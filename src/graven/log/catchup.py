@@ -82,7 +82,7 @@ def load_window(window: Window, *, reader: JournalReader, size: int, ids_max: in
             continue
         event_id = _decode_id(record.event).id
         if event_id is not None:
-            pairs.append((window.fingerprint(record.head.source, event_id), record.index))
+            pairs.append((window.fingerprints(record.head.source, [event_id])[0], record.index))
     window.add(pairs, now_us)
 
 

@@ -12,9 +12,10 @@ from the journal. The files may be deleted: the window is then rebuilt from the 
 import os
 import struct
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
+from hashlib import sha256
+from itertools import chain, pairwise
 from pathlib import Path
 
 from graven.journal.files import File, Files
@@ -22,6 +23,7 @@ from graven.journal.files import File, Files
 GENERATIONS = 3
 CANDIDATES_MAX = 8
 
+_U64 = struct.Struct(">Q")
 _RECORD = struct.Struct(">QQ")
 _MAGIC = b"GRVNWIN1"
 _HEADER = struct.Struct(">8sQ")  # magic, number
@@ -35,9 +37,9 @@ class _Generation:
     capacity: int
     first_us: int = 0
     last_us: int = 0
-    fingerprints: array[int] = field(default_factory=lambda: array("Q"))
-    indexes: array[int] = field(default_factory=lambda: array("Q"))
-    slots: array[int] = field(default_factory=lambda: array("I"))
+    fingerprints: "array[int]" = field(default_factory=lambda: array("Q"))
+    indexes: "array[int]" = field(default_factory=lambda: array("Q"))
+    slots: "array[int]" = field(default_factory=lambda: array("I"))
     file: File | None = None
     written: int = 0
 
@@ -70,10 +72,28 @@ class Window:
         """When the oldest id still held came: the age of the bound in force."""
         return next((g.first_us for g in self._generations if len(g.indexes)), None)
 
-    def fingerprint(self, source: int, event_id: str) -> int:
-        """The keyed 64-bit hash of an id. Never 0."""
-        data = source.to_bytes(4, "big") + event_id.encode("utf-8", "surrogatepass")
-        return int.from_bytes(blake2b(data, digest_size=8, key=self._key).digest(), "big") or 1
+    def fingerprints(self, source: int, ids: Iterable[str]) -> list[int]:
+        """The keyed 64-bit hash of each id: the first 8 bytes of SHA-256(key ‖ u32 source ‖ id).
+
+        Nobody sees more than these 8 bytes, and the key has a fixed length, so a prefix is as good as HMAC here.
+        """
+        prefix, sha, unpack = self._key + source.to_bytes(4, "big"), sha256, _U64.unpack_from
+        return [unpack(sha(prefix + event_id.encode()).digest())[0] for event_id in ids]
+
+    def known(self, fingerprints: Sequence[int]) -> set[int]:
+        """Those of the fingerprints that the window holds."""
+        found: set[int] = set()
+        for generation in self._generations:
+            slots, held = generation.slots, generation.fingerprints
+            mask = len(slots) - 1
+            for one in [one for one in fingerprints if slots[one & mask]]:
+                at = one & mask
+                while place := slots[at]:
+                    if held[place - 1] == one:
+                        found.add(one)
+                        break
+                    at = (at + 1) & mask
+        return found
 
     def find(self, fingerprint: int) -> list[int]:
         """Indexes of earlier events that may have this id, oldest first; at most `CANDIDATES_MAX`."""
@@ -88,19 +108,22 @@ class Window:
                 at = (at + 1) & mask
         return found
 
-    def add(self, pairs: Iterable[tuple[int, int]], now_us: int) -> None:
+    def add(self, pairs: Sequence[tuple[int, int]], now_us: int) -> None:
         """Remember (fingerprint, index) pairs of a committed block, and write them behind the others on disk.
 
         A failed write is no failure of the log: the file is left behind and rebuilt at the next start.
         """
-        for fingerprint, index in pairs:
+        while pairs:
             generation = self._generations[-1]
-            if len(generation.indexes) >= generation.capacity:
+            room = generation.capacity - len(generation.indexes)
+            if not room:
                 generation = self._roll()
+                room = generation.capacity
             if not len(generation.indexes):
                 generation.first_us = now_us
             generation.last_us = now_us
-            _insert(generation, fingerprint, index)
+            _insert(generation, pairs[:room])
+            pairs = pairs[room:]
         self._drop_old(now_us)
         self._flush()
 
@@ -166,10 +189,9 @@ class Window:
             count = len(generation.indexes)
             if generation.written == count:
                 continue
-            records = b"".join(
-                _RECORD.pack(generation.fingerprints[i], generation.indexes[i])
-                for i in range(generation.written, count)
-            )
+            new = slice(generation.written, count)
+            columns = zip(generation.fingerprints[new], generation.indexes[new], strict=True)
+            records = struct.pack(f">{2 * (count - generation.written)}Q", *chain.from_iterable(columns))
             if generation.file is None:
                 generation.file = self._open(generation)
             generation.file.write_at(_HEADER.size + _RECORD.size * generation.written, records)
@@ -192,12 +214,11 @@ class Window:
         if path != self._path(number) or count > max(self._half, 1024):
             return None
         generation = _Generation(number, self._half)
-        previous = -1
-        for fingerprint, index in _RECORD.iter_unpack(data[_HEADER.size : _HEADER.size + _RECORD.size * count]):
-            if index >= size or index <= previous or not fingerprint:
-                return None
-            previous = index
-            _insert(generation, fingerprint, index)
+        pairs = list(_RECORD.iter_unpack(data[_HEADER.size : _HEADER.size + _RECORD.size * count]))
+        indexes = [index for _, index in pairs]
+        if indexes and (indexes[-1] >= size or any(a >= b for a, b in pairwise(indexes))):
+            return None
+        _insert(generation, pairs)
         generation.written = count
         generation.first_us = generation.last_us = int(path.stat().st_mtime * 1_000_000)
         return generation
@@ -210,12 +231,15 @@ class Window:
             self._files.remove(str(path))
 
 
-def _insert(generation: _Generation, fingerprint: int, index: int) -> None:
-    generation.fingerprints.append(fingerprint)
-    generation.indexes.append(index)
+def _insert(generation: _Generation, pairs: Sequence[tuple[int, int]]) -> None:
     slots = generation.slots
     mask = len(slots) - 1
-    at = fingerprint & mask
-    while slots[at]:
-        at = (at + 1) & mask
-    slots[at] = len(generation.indexes)
+    place = len(generation.indexes)
+    for fingerprint, _ in pairs:
+        place += 1
+        at = fingerprint & mask
+        while slots[at]:
+            at = (at + 1) & mask
+        slots[at] = place
+    generation.fingerprints.extend([fingerprint for fingerprint, _ in pairs])
+    generation.indexes.extend([index for _, index in pairs])

@@ -98,14 +98,41 @@ class _Plan:
     raws: list[bytes | None] = field(default_factory=list)
     any_raw: bool = False
     window: list[tuple[int, int]] = field(default_factory=list)
-    pending: dict[int, list[int]] = field(default_factory=dict)
+    marks: dict[int, int] = field(default_factory=dict)  # fingerprint -> first index of this group
+    more: dict[int, list[int]] = field(default_factory=dict)  # and the others, where bytes differ
     notes: list[bytes] = field(default_factory=list)
     self_events: list[int] = field(default_factory=list)
+
+    def take(self, batch: Batch, keep: Sequence[int], first: int) -> None:
+        """Give the kept positions of a batch the next indexes."""
+        if not keep:
+            return
+        whole = len(keep) == len(batch.events)
+        names: str | list[str] = batch.class_name
+        if not isinstance(names, str) and not whole:
+            names = [names[position] for position in keep]
+        self.add(batch.source, batch.received_us, batch.events if whole else [batch.events[p] for p in keep], names)
+        if batch.raws:
+            self.any_raw = True
+            self.raws += [batch.raws[position] for position in keep]
+        else:
+            self.raws += [None] * len(keep)
+        if batch.source == acts.SELF_SOURCE:
+            self.self_events += range(first, first + len(keep))
 
     def add(self, source: int, received_us: int, events: Sequence[bytes], classes: str | Sequence[str]) -> None:
         self.events += events
         self.heads.append((len(events), source, received_us))
         self.classes += [classes] * len(events) if isinstance(classes, str) else classes
+
+    def source_at(self, index: int) -> int:
+        """The source of an event of this group."""
+        end = self.start
+        for count, source, _ in self.heads:
+            end += count
+            if index < end:
+                return source
+        raise IndexError(index)
 
 
 class Writer:
@@ -262,69 +289,61 @@ class Writer:
     def _place(self, plan: _Plan, batch: Batch) -> tuple[int, int, tuple[tuple[int, int], ...]]:
         """Find duplicates, give the rest their indexes: (first index, how many are new, duplicates)."""
         first = plan.start + len(plan.events)
-        events, raws = batch.events, batch.raws
+        with_id = [position for position, event_id in enumerate(batch.ids) if event_id is not None]
+        marks = self.state.window.fingerprints(
+            batch.source, [event_id for event_id in batch.ids if event_id is not None]
+        )
+        fresh_marks = dict.fromkeys(marks)
+        seen = len(fresh_marks) < len(marks) or not plan.marks.keys().isdisjoint(fresh_marks)
+        if seen or self.state.window.known(marks):
+            return self._place_one_by_one(plan, batch, first, dict(zip(with_id, marks, strict=True)))
+        plan.take(batch, range(len(batch.events)), first)
+        pairs = [(mark, first + position) for mark, position in zip(marks, with_id, strict=True)]
+        plan.window += pairs
+        plan.marks.update(pairs)
+        return first, len(batch.events), ()
+
+    def _place_one_by_one(
+        self, plan: _Plan, batch: Batch, first: int, marks: dict[int, int]
+    ) -> tuple[int, int, tuple[tuple[int, int], ...]]:
+        """As `_place`, for a batch of which some id may have come before."""
+        keep: list[int] = []
         duplicates: list[tuple[int, int]] = []
-        conflicts: list[tuple[int, int]] = []
-        window, source, pending = self.state.window, batch.source, plan.pending
-        index = first
         for position, event_id in enumerate(batch.ids):
+            index = first + len(keep)
             if event_id is not None:
-                mark = window.fingerprint(source, event_id)
-                candidates = window.find(mark)
-                if mark in pending:
-                    candidates = candidates + pending[mark]
-                if candidates:
-                    raw = raws[position] if raws else None
-                    copy, other = self._resolve(
-                        plan, batch, candidates, event_id, events[position], raw, duplicates, first
-                    )
-                    if copy is not None:
-                        duplicates.append((position, copy))
-                        continue
-                    if other is not None:
-                        conflicts.append((other, index))
+                mark = marks[position]
+                copy, other = self._resolve(plan, batch, mark, event_id, position, keep, first)
+                if copy is not None:
+                    duplicates.append((position, copy))
+                    continue
+                if other is not None:
+                    data = {"source": batch.source, "first": other, "second": index}
+                    plan.notes.append(acts.act(acts.ID_CONFLICT, now_us=self._clock.now_us(), data=data))
+                    plan.more.setdefault(mark, []).append(index)
+                else:
+                    plan.marks.setdefault(mark, index)
                 plan.window.append((mark, index))
-                pending.setdefault(mark, []).append(index)
-            index += 1
-        if duplicates:
-            gone = {position for position, _ in duplicates}
-            keep = [position for position in range(len(events)) if position not in gone]
-        else:
-            keep = list(range(len(events))) if raws or not isinstance(batch.class_name, str) else []
-        fresh = events if not duplicates else [events[position] for position in keep]
-        if fresh:
-            classes = (
-                batch.class_name
-                if isinstance(batch.class_name, str)
-                else [batch.class_name[position] for position in keep]
-            )
-            plan.add(source, batch.received_us, fresh, classes)
-            if raws:
-                plan.any_raw = True
-                plan.raws += [raws[position] for position in keep]
-            else:
-                plan.raws += [None] * len(fresh)
-            if source == acts.SELF_SOURCE:
-                plan.self_events += range(first, first + len(fresh))
-        for old, new in conflicts:
-            plan.notes.append(
-                acts.act(
-                    acts.ID_CONFLICT, now_us=self._clock.now_us(), data={"source": source, "first": old, "second": new}
-                )
-            )
-        return first, len(fresh), tuple(duplicates)
+            keep.append(position)
+        plan.take(batch, keep, first)
+        return first, len(keep), tuple(duplicates)
 
     def _resolve(
-        self, plan: _Plan, batch: Batch, candidates: Sequence[int], event_id: str, event: bytes, raw: bytes | None,
-        duplicates: Sequence[tuple[int, int]], first: int,
-    ) -> tuple[int | None, int | None]:  # fmt: skip
+        self, plan: _Plan, batch: Batch, mark: int, event_id: str, position: int, keep: Sequence[int], first: int
+    ) -> tuple[int | None, int | None]:
         """(index of an identical earlier event, index of one with this id and other bytes)."""
+        event, raw = batch.events[position], batch.raws[position] if batch.raws else None
+        candidates = self.state.window.find(mark)
+        if mark in plan.marks:
+            candidates = [*candidates, plan.marks[mark], *plan.more.get(mark, ())]
         other: int | None = None
         for index in candidates:
-            if index >= first:  # earlier in this very request, not yet in the plan
-                position = _nth_kept(index - first, [position for position, _ in duplicates])
-                stored, stored_raw = batch.events[position], batch.raws[position] if batch.raws else None
+            if index >= first:  # earlier in this very batch, not yet in the plan
+                earlier = keep[index - first]
+                stored, stored_raw = batch.events[earlier], batch.raws[earlier] if batch.raws else None
             elif index >= plan.start:
+                if plan.source_at(index) != batch.source:
+                    continue
                 stored, stored_raw = plan.events[index - plan.start], plan.raws[index - plan.start]
             else:
                 record = self.state.reader.read(index)
@@ -427,14 +446,6 @@ def _open_keys(keyring: Keyring, header: SegmentHeader) -> SectionKeys:
         if key is not None:
             keys[class_name, kind] = DataKey(key_id, AESGCM(key))
     return keys
-
-
-def _nth_kept(n: int, dropped: Sequence[int]) -> int:
-    """The n-th position, from 0, that is not in `dropped` (ascending)."""
-    for position in dropped:
-        if position <= n:
-            n += 1
-    return n
 
 
 def _call_here(answers: Sequence[tuple[Done, Answer]]) -> None:
