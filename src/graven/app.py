@@ -27,6 +27,7 @@ from graven.journal.frame import SegmentHeader
 from graven.journal.mark import Mark, MarkFile
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
+from graven.keys.passphrase import Passphrase
 from graven.keys.signer import LogSigner, ReceiptSigner
 from graven.log import acts
 from graven.log.catchup import load_registers, load_window
@@ -59,7 +60,7 @@ def create_log(
     directory: Path,
     *,
     origin: str | None = None,
-    passphrase: bytes | None = None,
+    passphrase: Passphrase | None = None,
     passphrase_file: str | None = None,
     successor_of: bytes | None = None,
     keyring_dir: Path | None = None,
@@ -142,6 +143,11 @@ def open_keyring(directory: Path, config: Config) -> Keyring:
     return Keyring.open(
         str(keys_dir(directory, config)), passphrase=read_passphrase(config), replicas=config.keys.replicas
     )
+
+
+def class_names(config: Config) -> tuple[str, ...]:
+    """The classes of a log: Graven's own, `default`, and those the configuration declares."""
+    return tuple(dict.fromkeys((acts.SELF_CLASS, "default", *config.classes)))
 
 
 def public_keys(config: Config) -> tuple[Key, ...]:
@@ -454,7 +460,7 @@ def _writer_state(
         journal=directory / "journal",
         origin=signer.origin,
         log_id=found.log_id,
-        classes=(acts.SELF_CLASS, *config.classes),
+        classes=class_names(config),
         keyring=keyring,
         signer=signer,
         receipts=ReceiptSigner(keyring, signer),
@@ -479,8 +485,7 @@ def _lay_out(
     now_us = clock.now_us()
     note = signer.sign_checkpoint(Checkpoint(signer.origin, 0, EMPTY_ROOT), now_us // 1_000_000)
     write_atomic(files, str(directory / "log" / "checkpoint"), note)
-    classes = [acts.SELF_CLASS, *config.classes]
-    keys = keyring.new_data_keys(0, classes)
+    keys = keyring.new_data_keys(0, class_names(config))
     numbers = {"event": 1, "raw": 2}
     header = SegmentHeader(
         signer.origin, log_id, 0, 0, now_us, EMPTY_ROOT, (),
