@@ -1,0 +1,44 @@
+"""The configuration: one TOML file, read strictly into frozen values; and the environment.
+
+Every knob has a unit in its name, bounds, a default and a reason. An unknown key is refused, with the nearest known
+one. Nothing here is secret: passphrases and tokens are named by file or variable, never held. Whether the vkeys are
+those of the keyring is for whoever opens both.
+"""
+
+from graven.config.environment import Environment, read_environment, read_passphrase
+from graven.config.model import (
+    ClassConfig,
+    Config,
+    IdempotencyConfig,
+    IntakeConfig,
+    JournalConfig,
+    KeysConfig,
+    LogConfig,
+    PublishConfig,
+    ServerConfig,
+)
+from graven.config.read import CONFIG_NAME, default_config, load_config, parse_config, parse_listen
+from graven.config.write import config_sha256, flatten, format_config
+
+__all__ = [
+    "CONFIG_NAME",
+    "ClassConfig",
+    "Config",
+    "Environment",
+    "IdempotencyConfig",
+    "IntakeConfig",
+    "JournalConfig",
+    "KeysConfig",
+    "LogConfig",
+    "PublishConfig",
+    "ServerConfig",
+    "config_sha256",
+    "default_config",
+    "flatten",
+    "format_config",
+    "load_config",
+    "parse_config",
+    "parse_listen",
+    "read_environment",
+    "read_passphrase",
+]

@@ -1,0 +1,203 @@
+"""What can be configured: every section and knob, with its bounds, its default and its reason.
+
+The `description` of a knob is the comment in the file that `format_config` writes; docs/configuration.md says more, and
+a test holds the two together. Units stand last in the names.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, structs
+
+DEFAULT_CLASS = "default"
+RESERVED_CLASS = "graven"
+CLASSES_MAX = 64
+
+_KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
+_ClassName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
+_Path = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z")]
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class KeysConfig(Section, frozen=True, kw_only=True):
+    """Where the keys are. The keyring is a directory of its own, beside the data and never in it."""
+
+    dir: Annotated[_Path | None, Meta(description="directory of the keyring; without it, DIR.keys beside DIR")] = None
+    replicas: Annotated[
+        tuple[_Path, ...],
+        Meta(
+            max_length=8,
+            description="directories, on other disks, that hold a copy of the keyring; a data key is durable in all of "
+            "them before it is used, because losing every copy loses the events",
+        ),
+    ] = ()
+    passphrase_file: Annotated[
+        _Path | None,
+        Meta(description="file (mode 0600) with the passphrase of a sealed keyring; GRAVEN_PASSPHRASE_FILE goes first"),
+    ] = None
+    log: Annotated[
+        str,
+        Meta(
+            pattern=r"\Afile:.*\Z",
+            description='where the log\'s signing keys are: "file:", which is the keyring, is all there is for now',
+        ),
+    ] = "file:"
+
+
+class ClassConfig(Section, frozen=True, kw_only=True):
+    """A retention class. Its events are sealed under keys of their own, so that they can be erased on their own."""
+
+    description: Annotated[str, Meta(max_length=1000, description="what belongs in the class, for people")] = ""
+
+
+class JournalConfig(Section, frozen=True, kw_only=True):
+    """Segments of the journal: the files that hold the events. A segment has its own data keys."""
+
+    segment_bytes: Annotated[
+        int,
+        Meta(
+            ge=64 * _KIB,
+            le=4 * _GIB,
+            description="a segment of this size is closed; smaller ones are erased and copied sooner, larger ones need "
+            "fewer keys",
+        ),
+    ] = 64 * _MIB
+    segment_age_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=31 * 86_400,
+            description="a segment of this age is closed at the next write, so that a quiet log is erased by day, too",
+        ),
+    ] = 86_400
+
+
+class PublishConfig(Section, frozen=True, kw_only=True):
+    """Checkpoints: when the tree is signed and shown."""
+
+    interval_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=3_600_000,
+            description="at most one checkpoint in this time; shorter shows events sooner, longer signs and syncs less",
+        ),
+    ] = 1_000
+    wait_for: Annotated[
+        tuple[str, ...],
+        Meta(max_length=0, description="copies that must confirm before a checkpoint is published; there are none yet"),
+    ] = ()
+
+
+class IntakeConfig(Section, frozen=True, kw_only=True):
+    """What is taken in before the writer has it. Full means a refusal with Retry-After, never a silent loss."""
+
+    max_events: Annotated[
+        int, Meta(ge=1, le=100_000_000, description="events queued for the writer; bounds memory and waiting time")
+    ] = 200_000
+    max_bytes: Annotated[
+        int,
+        Meta(ge=_MIB, le=64 * _GIB, description="bytes queued for the writer; at least max_request_bytes"),
+    ] = 256 * _MIB
+    max_request_bytes: Annotated[
+        int,
+        Meta(
+            ge=_MIB,
+            le=_GIB,
+            description="bytes of one request after decompression; a small request must not unpack into a large one",
+        ),
+    ] = 16 * _MIB
+    group_events: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=65_536,
+            description="events in one commit; more share one sync, fewer keep a single one's wait short",
+        ),
+    ] = 4_000
+
+
+class IdempotencyConfig(Section, frozen=True, kw_only=True):
+    """How long an id is remembered, so that the same event sent twice is stored once."""
+
+    window_s: Annotated[int, Meta(ge=60, le=30 * 86_400, description="an id older than this may be stored again")] = (
+        86_400
+    )
+    max_ids: Annotated[
+        int,
+        Meta(ge=1_000, le=100_000_000, description="ids remembered at most, 16 bytes each; the newest stay"),
+    ] = 1_000_000
+
+
+class ServerConfig(Section, frozen=True, kw_only=True):
+    """The HTTP server."""
+
+    listen: Annotated[
+        str, Meta(description="address and port; port 0 takes a free one. Beyond this machine, use TLS")
+    ] = "127.0.0.1:4780"
+    tls_cert: Annotated[_Path | None, Meta(description="PEM file with the certificate chain; with tls_key: HTTPS")] = (
+        None
+    )
+    tls_key: Annotated[_Path | None, Meta(description="PEM file with the private key of tls_cert")] = None
+    public_log: Annotated[
+        bool,
+        Meta(
+            description="serve checkpoint and tiles without a token: they show size and pace, and no event; "
+            "auditors and witnesses need them"
+        ),
+    ] = True
+
+
+class LogConfig(Section, frozen=True, kw_only=True):
+    """Graven's own log lines (JSON on standard error). What it does to the audit log is in the audit log itself."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="the least severe line that is written")
+    ] = "info"
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """A whole configuration. Values built in a program are not checked; those read by `parse_config` are."""
+
+    format: Annotated[Literal[1], Meta(description="version of this file's format")] = 1
+    origin: Annotated[str, Meta(description="name of the log, in every checkpoint; it never changes")]
+    log_id: Annotated[
+        str, Meta(pattern=r"\A[0-9a-f]{32}\Z", description="random number of the log, in every segment; never changes")
+    ]
+    vkeys: Annotated[
+        tuple[str, ...],
+        Meta(min_length=1, max_length=2, description="public keys of the log: every checkpoint is signed by each"),
+    ]
+    dir: Annotated[
+        _Path | None, Meta(description="the data directory, if this file is not in it; GRAVEN_DIR goes first")
+    ] = None
+    keys: KeysConfig = KeysConfig()
+    classes: dict[_ClassName, ClassConfig] = {}
+    journal: JournalConfig = JournalConfig()
+    publish: PublishConfig = PublishConfig()
+    intake: IntakeConfig = IntakeConfig()
+    idempotency: IdempotencyConfig = IdempotencyConfig()
+    server: ServerConfig = ServerConfig()
+    log: LogConfig = LogConfig()
+
+
+def knobs(kind: type[Struct]) -> Iterator[structs.FieldInfo]:
+    """The fields of a section that hold a value; of Config, those at the top of the file."""
+    return (field for field in structs.fields(kind) if not is_section(field) and field.name != "classes")
+
+
+def sections() -> Iterator[structs.FieldInfo]:
+    """The sections of the file, `[classes]` apart."""
+    return filter(is_section, structs.fields(Config))
+
+
+def is_section(field: structs.FieldInfo) -> bool:
+    return isinstance(field.default, Section)
+
+
+def describe(field: structs.FieldInfo) -> str:
+    """The reason of a knob; every one has it."""
+    return str(next(extra.description for extra in field.type.__metadata__ if extra.description))

@@ -1,0 +1,96 @@
+"""Writing a configuration: as a file for people, and as flat values for the log."""
+
+import json
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from textwrap import wrap
+
+import msgspec
+import tomlkit
+from msgspec import structs
+from tomlkit.items import Table
+
+from graven.config.model import ClassConfig, Config, describe, knobs, sections
+
+COMMENT_WIDTH = 100
+
+
+def format_config(config: Config) -> str:
+    """The file of a configuration: what differs from the defaults, and every other knob as a comment with its default.
+
+    `parse_config` of it gives the same values.
+    """
+    document = tomlkit.document()
+    _add_comment(document, "Graven's configuration; docs/configuration.md says more of every key.")
+    _add_comment(document, "A key that is a comment has the value shown, its default.")
+    for knob in knobs(Config):
+        _add_knob(document, knob, getattr(config, knob.name))
+    document.add(tomlkit.nl())
+    document.add("classes", _format_classes(config.classes))
+    for field in sections():
+        section = getattr(config, field.name)
+        table = tomlkit.table()
+        _add_comment(table, str(type(section).__doc__))
+        for knob in knobs(type(section)):
+            _add_knob(table, knob, getattr(section, knob.name))
+        table.add(tomlkit.nl())
+        document.add(field.name, table)
+    return tomlkit.dumps(document).rstrip("\n") + "\n"
+
+
+def flatten(config: Config) -> dict[str, str]:
+    """Every value by its dotted path, as text: for the event that says the configuration changed.
+
+    Text stands as it is, numbers and booleans as in TOML, lists as JSON; a key without a value is left out.
+    """
+    return dict(_leaves(msgspec.to_builtins(config), ()))
+
+
+def config_sha256(config: Config) -> str:
+    """SHA-256, in hex, of `flatten` as JSON with sorted keys and no spaces: the same for the same values."""
+    text = json.dumps(flatten(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode()).hexdigest()
+
+
+def show(value: object) -> str:
+    """A value as the file spells it; `…` for none."""
+    return '"…"' if value is None else tomlkit.item(_plain(value)).as_string()
+
+
+def _add_knob(target: tomlkit.TOMLDocument | Table, knob: structs.FieldInfo, value: object) -> None:
+    target.add(tomlkit.nl())
+    _add_comment(target, describe(knob))
+    if value != knob.default or knob.name == "format":
+        target.add(knob.name, _plain(value))
+    else:
+        target.add(tomlkit.comment(f"{knob.name} = {show(value)}"))
+
+
+def _add_comment(target: tomlkit.TOMLDocument | Table, text: str) -> None:
+    for line in wrap(text, COMMENT_WIDTH):
+        target.add(tomlkit.comment(line))
+
+
+def _format_classes(classes: Mapping[str, ClassConfig]) -> Table:
+    tables = tomlkit.table(is_super_table=True)
+    for name, section in classes.items():
+        table = tomlkit.table()
+        _add_comment(table, str(ClassConfig.__doc__))
+        table.add("description", section.description)
+        table.add(tomlkit.nl())
+        tables.add(name, table)
+    return tables
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _leaves(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _leaves(inner, (*path, name))
+    elif isinstance(value, str):
+        yield ".".join(path), value
+    elif value is not None:
+        yield ".".join(path), json.dumps(value, ensure_ascii=False)
