@@ -123,10 +123,11 @@ def test_the_commitment_never_changes() -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.binary(min_size=32, max_size=32), st.binary(max_size=99)), max_size=9))
 def test_a_batch_of_digests_is_the_single_ones(pairs: list[tuple[bytes, bytes]]) -> None:
-    joined = b"".join(salt for salt, _ in pairs)
-    assert digests(joined, [data for _, data in pairs]) == [digest(salt, data) for salt, data in pairs]
-    with pytest.raises(BadInput):
-        digests(joined + b"\x00", [data for _, data in pairs])
+    salts, items = [salt for salt, _ in pairs], [data for _, data in pairs]
+    assert digests(salts, items) == [digest(salt, data) for salt, data in pairs]
+    for wrong in ([*salts, bytes(32)], [*salts[:-1], bytes(31)]):
+        with pytest.raises(BadInput):
+            digests(wrong, items)
 
 
 @settings(deadline=None)

@@ -140,6 +140,10 @@ def test_every_path_reads_back(level: int, index: int, width: int) -> None:
         "/tile/0/000",
         "tile/data/000",
         "tile/Entries/000",
+        "tile/entries/x000/000",
+        "tile/entries/000.p/0",
+        "tile/entries/000.p/01",
+        "tile/entries/000.p/256",
         "tile/entries/x009/x223/x372/x036/x854/x775/808",
         "tile/0/x009/x223/x372/x036/x854/x775/x807/000",
         "tile/0/٠٠٠",  # Arabic digits
@@ -358,6 +362,12 @@ def test_a_subtree_that_is_not_complete_is_bad_input(height: int, index: int) ->
     site = Site({})
     with pytest.raises(BadInput):
         tile_nodes(site, 300)([(height, index)])
+    assert site.asked == []
+
+
+def test_the_empty_tree_has_no_tiles() -> None:
+    site = Site({})
+    assert compact_range_at(tile_nodes(site, 0), 0) == CompactRange.EMPTY
     assert site.asked == []
 
 

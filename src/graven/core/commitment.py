@@ -16,7 +16,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from struct import unpack
 
 from graven.core.errors import BadInput
 
@@ -67,13 +66,13 @@ def digest(salt: bytes, data: bytes) -> bytes:
     return sha256(salt + data).digest()
 
 
-def digests(salts: bytes, items: Sequence[bytes]) -> list[bytes]:
-    """`digest` for a batch; `salts` is one 32-byte salt an item, joined. Raises BadInput unless they are as many."""
-    if len(salts) != SALT_BYTES * len(items):
-        raise BadInput(f"{len(items)} salts are {SALT_BYTES * len(items)} bytes, these are {len(salts)}")
+def digests(salts: Sequence[bytes], items: Sequence[bytes]) -> list[bytes]:
+    """`digest` for a batch, one salt an item. Raises BadInput unless they are as many and each salt is 32 bytes."""
+    if len(salts) != len(items) or not set(map(len, salts)) <= {SALT_BYTES}:
+        raise BadInput(f"{len(items)} digests need as many salts of 32 bytes")
     begin = sha256().copy  # a copy of an idle hash costs less than a new one
     hashes = []
-    for salt, item in zip(unpack("32s" * len(items), salts), items, strict=True):
+    for salt, item in zip(salts, items, strict=True):
         h = begin()
         h.update(salt)
         h.update(item)

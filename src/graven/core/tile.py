@@ -57,12 +57,13 @@ def parse_path(path: str) -> TilePath:
     if match is not None:
         index = int(match[2].replace("/", "").replace("x", ""))
         width = int(match[3] or WIDTH)
-        level = match[1]
-        if index <= SIZE_MAX and width <= WIDTH:
-            if level == "entries" and bundle_path(index, width) == path:
-                return TilePath("entries", index, width)
-            if level != "entries" and int(level) <= LEVEL_MAX and tile_path(int(level), index, width) == path:
-                return TilePath(int(level), index, width)
+        if match[1] == "entries":
+            named, written = TilePath("entries", index, width), bundle_path(index, width)
+        else:
+            level = int(match[1])
+            named, written = TilePath(level, index, width), tile_path(level, index, width)
+        if written == path:
+            return named
     raise BadInput("this is not the path of a tile or an entry bundle", place=ascii(path[:_PATH_CHARS_MAX]))
 
 
