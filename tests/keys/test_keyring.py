@@ -275,12 +275,14 @@ def test_reading_falls_back_to_a_replica_and_says_so(tmp_path: Path, file: str, 
     keyring = make(tmp_path, replicas=2, sealed=sealed)
     ids = ids_of(keyring.new_data_keys(0, ["default"]))
     right = everything(keyring, ids)
-    for place, how in (("a.keys", "damaged"), ("replica0", "missing")):
+    for place, how in (("a.keys", "damaged"), ("replica0", "missing"), ("a.keys", "unreadable")):
         path = tmp_path / place / file
         if how == "damaged":
             flip(path, 30)
         else:
             path.unlink()
+        if how == "unreadable":
+            path.mkdir()
         opened = reopen(keyring, sealed=sealed)
         assert everything(opened, ids) == right
         assert len(opened.notes) == 1

@@ -122,6 +122,8 @@ def test_a_replica_that_is_away_stops_signing(tmp_path: Path) -> None:
     with pytest.raises(Broken, match="cannot be reached"):
         signer.sign_checkpoint(tree(1), 10)
     assert LogSigner(keyring).highest() is None
+    (tmp_path / "away").rename(keyring.replicas[0])
+    assert signer.sign_checkpoint(tree(1), 10), "nothing was written, so the signer goes on"
 
 
 def test_the_newest_mark_of_all_copies_counts(tmp_path: Path) -> None:

@@ -50,7 +50,11 @@ class Copies:
         refused: GravenError | None = None
         for place, directory in enumerate(self.directories):
             path = f"{directory}/{name}"
-            data = read_private(path)
+            try:
+                data = read_private(path)
+            except Broken as error:
+                refused = refused or error
+                continue
             if data is None:
                 continue
             try:

@@ -224,6 +224,10 @@ class Keyring:
         """Changes when the primary's `highest-checkpoint` was replaced."""
         return _stamp(self._copies.path(HIGHEST_FILE))
 
+    def require_copies(self) -> None:
+        """Check that every copy is there. Raises Broken, before anything is written."""
+        self._copies.require()
+
     def write_mark(self, data: bytes) -> None:
         """Replace `highest-checkpoint`, durably, in every copy. Raises Broken."""
         self._copies.write(HIGHEST_FILE, data)

@@ -161,6 +161,7 @@ class LogSigner:
     def _move_mark(self, data: bytes) -> SignedCheckpoint:
         """Write the mark, then believe it. What was signed is verified first: a faulty machine must not publish it."""
         signed = open_checkpoint(data, self.keys, verify_signature, only_known=True)
+        self._keyring.require_copies()
         try:
             self._keyring.write_mark(data)
         except GravenError:
