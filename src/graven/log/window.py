@@ -77,8 +77,13 @@ class Window:
 
         Nobody sees more than these 8 bytes, and the key has a fixed length, so a prefix is as good as HMAC here.
         """
-        prefix, sha, unpack = self._key + source.to_bytes(4, "big"), sha256, _U64.unpack_from
-        return [unpack(sha(prefix + event_id.encode()).digest())[0] for event_id in ids]
+        start, unpack = sha256(self._key + source.to_bytes(4, "big")).copy, _U64.unpack_from
+        marks: list[int] = []
+        for event_id in ids:
+            one = start()  # cheaper than starting a hash
+            one.update(event_id.encode())
+            marks.append(unpack(one.digest())[0])
+        return marks
 
     def known(self, fingerprints: Sequence[int]) -> set[int]:
         """Those of the fingerprints that the window holds."""
