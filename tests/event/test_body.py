@@ -103,9 +103,10 @@ def test_an_empty_array_is_bad_input() -> None:
 
 
 @pytest.mark.parametrize("content_type", [JSON, NDJSON, ""])
-@pytest.mark.parametrize("body", [A, b"[" + A + b"]"])
+@pytest.mark.parametrize("body", [A, b"[" + A + b"]", b"[\n" + A + b",\n" + B + b"\n]", b'{\n"action":"a"\n}'])
 def test_a_byte_order_mark_is_refused(body: bytes, content_type: str) -> None:
-    (fault,) = faults_of(b"\xef\xbb\xbf" + body, content_type)
+    fault, *others = faults_of(b"\xef\xbb\xbf" + body, content_type)
+    assert not others or content_type == NDJSON
     assert "byte order mark" in fault["what"]
     assert fault["mend"] == "send UTF-8 without a byte order mark"
 
@@ -247,6 +248,8 @@ def test_utf_8_across_the_blocks_of_the_check() -> None:
 
 
 def test_splitting_alone_checks_the_ends() -> None:
+    with pytest.raises(Refusal, match="not valid UTF-8"):
+        split_body(A + b"\n\xc3")
     with pytest.raises(Refusal) as caught:
         split_body(b"\n".join([A, b"17", b'{"open', b"[]"]), NDJSON)
     assert [fault["position"] for fault in caught.value.errors] == [1, 2, 3]

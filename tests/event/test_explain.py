@@ -103,6 +103,12 @@ def test_a_long_key_is_cut() -> None:
     assert refused.place == "$[" + json.dumps("k" * 64 + "...") + "]"
 
 
+@pytest.mark.parametrize("rest", [",,", ',"data":' + "[" * 100_000])
+def test_a_label_that_is_no_string_before_worse_things(rest: str) -> None:
+    refused = refusal_of(b'{"action":"x","labels":{"a":1}%s}' % rest.encode())
+    assert refused.place == "$.labels[...]"
+
+
 def test_words_never_hold_a_value() -> None:
     for document in (
         {"action": "x", "verb": "hunter2"},

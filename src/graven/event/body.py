@@ -87,13 +87,13 @@ def parse_body(body: bytes, content_type: str = "", *, on_invalid: str = "refuse
 
     `content_type`: application/json, or an NDJSON type; with any other, or none, the shape is sniffed.
     Raises Refusal (a BadInput) when an event is bad and `on_invalid` is "refuse", and for a body without any event.
-    Cost: the bare decode, plus about half of it.
+    Cost: the bare decode, plus about two thirds of it (1.1 µs for 560 bytes where the decode takes 1.6).
     """
     if on_invalid not in ("refuse", "quarantine"):
         raise BadInput("on_invalid is unknown", place="on_invalid", mend="use refuse or quarantine")
     shape = _shape_of(body, content_type)
     try:
-        if not body.isascii():
+        if not body.isascii():  # msgspec checks each string it makes; what is sealed does not rest on that alone
             _check_utf8(body)
         parsed = _read(_split(body, shape))
     except (ValueError, RecursionError, BadInput) as error:  # every msgspec and Unicode error is a ValueError
