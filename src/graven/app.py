@@ -87,10 +87,8 @@ def create_log(
             "a keyring is there already", place=str(keyring_path), mend="choose another DIR, or move it away"
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
-    building, building_keys = (path.with_name(path.name + ".new") for path in (directory, keyring_path))
-    for leftover in (building, building_keys):
-        if leftover.exists():
-            shutil.rmtree(leftover)
+    unfinished = f".{os.urandom(4).hex()}.new"  # nobody else's name: what is there is never removed
+    building, building_keys = (path.with_name(path.name + unfinished) for path in (directory, keyring_path))
     try:
         keyring = Keyring.create(str(building_keys), origin=origin, passphrase=passphrase, files=files)
         signer = LogSigner(keyring)

@@ -175,6 +175,8 @@ def decode_header(data: bytes | memoryview, *, place: str) -> FrameHeader:
         raise Disproved("the frame has another format version", expected="1", found=str(version), place=place)
     if (
         kind not in (SEGMENT, BLOCK, INDEX)
+        or (count > 0) is not (kind == BLOCK)
+        or (sections > 0) is not (kind == BLOCK)
         or sections > SECTIONS_MAX
         or count > COUNT_MAX
         or directory_size > DIRECTORY_SIZE_MAX

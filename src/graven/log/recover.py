@@ -118,7 +118,7 @@ def recover(
                     place=journal,
                     mend=_REMEDY,
                 )
-        _write_again(files, reader_, journal, published.checkpoint.size, end.size)
+        _write_again(files, journal, published.checkpoint.size)
     finally:
         reader_.close()
     segment = None if end.closed else _resume(files, end)
@@ -335,19 +335,24 @@ def _load_edge(directory: Path, published: SignedCheckpoint) -> Tail | None:
     return None
 
 
-def _write_again(files: Files, reader: JournalReader, journal: str, published: int, size: int) -> None:
-    """Write the frames behind the published checkpoint once more and sync them: what is in the page cache after a
-    crash may never have reached the disk."""
-    touched: dict[str, list[tuple[int, bytes]]] = {}
-    for place in reader.places(published, size) if published < size else ():
-        with SegmentReader(place.segment) as segment:
-            touched.setdefault(place.segment.path, []).append((place.offset, segment.frame(place.offset)))
-    for path, frames in touched.items():
-        file = files.open(path)
-        for offset, data in frames:
-            file.write_at(offset, data)
-        file.sync()
-        file.close()
+def _write_again(files: Files, journal: str, published: int) -> None:
+    """Write the frames behind the published checkpoint once more and sync them, those that begin and close segments
+    too: what is in the page cache after a crash may never have reached the disk."""
+    for segment in reversed(list_segments(journal)):
+        with SegmentReader(segment) as reader:
+            behind = [
+                (offset, reader.frame(offset, one))
+                for offset, one in reader.walk()
+                if (one.end > published if one.kind == frame.BLOCK else one.start >= published)
+            ]
+        if behind:
+            file = files.open(segment.path)
+            for offset, data in behind:
+                file.write_at(offset, data)
+            file.sync()
+            file.close()
+        if segment.start < published:
+            break
     files.sync_dir(journal)
 
 

@@ -373,10 +373,10 @@ class Writer:
     def _append(self, plan: _Plan, now_us: int) -> Built:
         """One durable frame. Nothing of the state changes unless it is."""
         state = self.state
-        if state.segment is None or self._is_full(state.segment, now_us):
+        names = set(plan.classes)
+        if state.segment is None or self._is_full(state.segment, now_us) or not self._has_keys(names):
             self._roll(now_us)
         assert state.segment is not None
-        names = set(plan.classes)
         draft = Draft(
             plan.events,
             tuple(plan.heads),
@@ -411,19 +411,31 @@ class Writer:
         age_us = now_us - segment.header.created_us
         return segment.offset >= self._limits.segment_bytes or age_us >= self._limits.segment_age_us
 
+    def _has_keys(self, names: Iterable[str]) -> bool:
+        """Whether the open segment can hold these classes; one that was declared later begins a new segment."""
+        return all((name, kind) in self._keys for name in names for kind in (EVENTS, RAWS))
+
     def _roll(self, now_us: int) -> None:
-        """Close the open segment and begin the next: key durable in the keyring → file → directory → first frame."""
+        """Close the open segment and begin the next: key durable in the keyring → file → directory → first frame.
+
+        An open segment without a block is begun again, as a higher generation of the same start.
+        """
         state = self.state
+        empty = state.segment if state.segment is not None and not state.segment.blocks else None
         at = state.tail.range
         generated = state.keyring.new_data_keys(at.size, list(state.classes))
         header = SegmentHeader(
-            state.origin, state.log_id, at.size, 0, now_us, at.root(), at.hashes,
+            state.origin, state.log_id, at.size, empty.header.generation + 1 if empty else 0, now_us,
+            at.root(), at.hashes,
             tuple((name, _KINDS[kind], key_id) for (name, kind), (key_id, _) in generated.items()),
         )  # fmt: skip
-        if state.segment is not None:
+        if state.segment is not None and empty is None:
             state.segment.finish(at.size, at.root())
             state.segment = None
         state.segment = SegmentWriter.create(state.files, str(state.journal), header)
+        if empty is not None:
+            empty.close()
+            state.files.remove(empty.path)
         self._keys = {
             (name, _KINDS[kind]): DataKey(key_id, AESGCM(key)) for (name, kind), (key_id, key) in generated.items()
         }
