@@ -236,8 +236,11 @@ class Log:
         )  # fmt: skip
         log.writer.after_commit(lambda _size: log.publisher.wake())
         log.publisher.after_publish(lambda shown: log._save_registers(shown, files))
+        log.writer.published_size = lambda: log.publisher.published.checkpoint.size
+        log.publisher.on_failure = log.writer.halt
         log.writer.start()
         log.publisher.start()
+        log.publisher.wake()  # what recovery found beyond the published checkpoint
         try:
             log._record_start(found, serve=serve, reason=declare_loss)
         except BaseException:

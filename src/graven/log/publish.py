@@ -8,6 +8,7 @@ recovery rebuilds past it. Only durable entries are ever published, and no check
 """
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
-from graven.core.errors import Broken, GravenError
+from graven.core.errors import Broken, Busy, GravenError
 from graven.core.tile import WIDTH, parse_path
 from graven.journal.files import Files, write_atomic
 from graven.journal.mark import SYNCED, Mark, encode_mark
@@ -68,6 +69,9 @@ class Publisher:
         self._asked = threading.Event()
         self._stopping = threading.Event()
         self._error: GravenError | None = None
+        self.trouble: OSError | None = None
+        """Why the last attempt failed, while it is worth another: the disk is full."""
+        self.on_failure: Callable[[GravenError], None] = lambda error: None
         self._after: list[Callable[[SignedCheckpoint], None]] = []
         self._thread = threading.Thread(target=self._run, name="graven-publisher", daemon=True)
 
@@ -106,12 +110,18 @@ class Publisher:
         """Publish the committed tree now, if it is larger than the published one, or if tiles are missing.
 
         Raises:
-            Broken: a write or sync failed, or the signer refused. Nothing was published.
+            Busy: the disk is full; tiles are written again at the next attempt. Broken: a write or sync failed, or the
+                signer refused. Nothing was published.
         """
         with self._one:
             try:
-                return self._publish()
+                shown = self._publish()
+                self.trouble = None
+                return shown
             except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    self.trouble = error
+                    raise Busy("no space is left for the published tree", retry_after_s=30) from None
                 raise Broken(
                     "the tree could not be published", place=f"{error.filename or self._log}: {error.strerror}"
                 ) from None
@@ -151,12 +161,18 @@ class Publisher:
                 if now_us - self._thinned_us >= THIN_INTERVAL_US:
                     self._thinned_us = now_us
                     self.history.thin(now_us // 1_000_000)
+            except Busy:
+                self._asked.set()  # tiles derive from the journal: writing them again is safe
             except (GravenError, OSError) as error:
-                with self._changed:
-                    self._error = error if isinstance(error, GravenError) else Broken(f"publishing stopped: {error}")
-                    self._changed.notify_all()
+                self._fail(error if isinstance(error, GravenError) else Broken(f"publishing stopped: {error}"))
                 return
             self._stopping.wait(self._limits.interval_ms / 1000)
+
+    def _fail(self, error: GravenError) -> None:
+        with self._changed:
+            self._error = error
+            self._changed.notify_all()
+        self.on_failure(error)
 
     def _publish(self) -> SignedCheckpoint:
         at = self._tail.range

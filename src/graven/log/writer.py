@@ -64,6 +64,7 @@ class Limits:
     group_bytes: int = 16 << 20
     segment_bytes: int = 64 << 20
     segment_age_us: int = 86_400_000_000
+    unpublished_events: int = 1_000_000
 
 
 @dataclass(slots=True)
@@ -141,6 +142,8 @@ class Writer:
     def __init__(self, state: WriterState, clock: Clock, limits: Limits, wake: Wake | None = None) -> None:
         self.state = state
         self.wake: Wake = wake or _call_here
+        self.published_size: Callable[[], int] = lambda: state.tail.size
+        """How far the tree is published; beyond it hashes are held in memory, so intake is bounded by it."""
         self._clock, self._limits = clock, limits
         self._queue: deque[tuple[Batch, Done]] = deque()
         self._queued_events = self._queued_bytes = 0
@@ -154,6 +157,7 @@ class Writer:
             self._keys = _open_keys(state.keyring, state.segment.header)
         self._certificate: tuple[int, bytes] | None = None
         self._classes = frozenset(state.classes)
+        self._must_roll = any((name, kind) not in self._keys for name in state.classes for kind in (EVENTS, RAWS))
         self._thread = threading.Thread(target=self._run, name="graven-writer", daemon=True)
 
     def start(self) -> None:
@@ -202,9 +206,18 @@ class Writer:
                 or self._queued_bytes + size > self._limits.queued_bytes
             ):
                 raise Busy("the intake is full", mend="send again after the pause, more slowly")
+            if self.state.tail.size - self.published_size() > self._limits.unpublished_events:
+                raise Busy("publishing is behind", retry_after_s=30, mend="is the disk of the data directory full?")
             self._queue.append((batch, done))
             self._queued_events += count
             self._queued_bytes += size
+            self._ready.notify()
+
+    def halt(self, error: GravenError) -> None:
+        """Stop for good because another part of the log failed: who waits is told, later batches are refused."""
+        self.wake(self._fail((), error))
+        with self._ready:
+            self._stopping = True
             self._ready.notify()
 
     def stop(self) -> None:
@@ -406,6 +419,8 @@ class Writer:
             state.registers.apply(index, plan.events[index - plan.start])
 
     def _is_full(self, segment: SegmentWriter, now_us: int) -> bool:
+        if self._must_roll:  # a class is new, or its key is gone
+            return True
         if not segment.blocks:
             return False
         age_us = now_us - segment.header.created_us
@@ -439,6 +454,7 @@ class Writer:
         self._keys = {
             (name, _KINDS[kind]): DataKey(key_id, AESGCM(key)) for (name, kind), (key_id, key) in generated.items()
         }
+        self._must_roll = False
 
     def _receipt(self) -> bytes:
         size = self.state.tail.size
