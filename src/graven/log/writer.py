@@ -157,7 +157,6 @@ class Writer:
             self._keys = _open_keys(state.keyring, state.segment.header)
         self._certificate: tuple[int, bytes] | None = None
         self._classes = frozenset(state.classes)
-        self._must_roll = any((name, kind) not in self._keys for name in state.classes for kind in (EVENTS, RAWS))
         self._thread = threading.Thread(target=self._run, name="graven-writer", daemon=True)
 
     def start(self) -> None:
@@ -386,10 +385,10 @@ class Writer:
     def _append(self, plan: _Plan, now_us: int) -> Built:
         """One durable frame. Nothing of the state changes unless it is."""
         state = self.state
-        names = set(plan.classes)
-        if state.segment is None or self._is_full(state.segment, now_us) or not self._has_keys(names):
+        if state.segment is None or self._is_full(state.segment, now_us):
             self._roll(now_us)
         assert state.segment is not None
+        names = set(plan.classes)
         draft = Draft(
             plan.events,
             tuple(plan.heads),
@@ -419,16 +418,10 @@ class Writer:
             state.registers.apply(index, plan.events[index - plan.start])
 
     def _is_full(self, segment: SegmentWriter, now_us: int) -> bool:
-        if self._must_roll:  # a class is new, or its key is gone
-            return True
         if not segment.blocks:
             return False
         age_us = now_us - segment.header.created_us
         return segment.offset >= self._limits.segment_bytes or age_us >= self._limits.segment_age_us
-
-    def _has_keys(self, names: Iterable[str]) -> bool:
-        """Whether the open segment can hold these classes; one that was declared later begins a new segment."""
-        return all((name, kind) in self._keys for name in names for kind in (EVENTS, RAWS))
 
     def _roll(self, now_us: int) -> None:
         """Close the open segment and begin the next: key durable in the keyring → file → directory → first frame.
@@ -454,7 +447,6 @@ class Writer:
         self._keys = {
             (name, _KINDS[kind]): DataKey(key_id, AESGCM(key)) for (name, kind), (key_id, key) in generated.items()
         }
-        self._must_roll = False
 
     def _receipt(self) -> bytes:
         size = self.state.tail.size
