@@ -251,15 +251,6 @@ class SegmentWriter:
         self.append(data, end)
         self.file.close()
 
-    def discard(self) -> None:
-        """Take away a segment that holds no block. Raises Broken."""
-        self.file.close()
-        try:
-            self.files.remove(self.path)
-            self.files.sync_dir(os.path.dirname(self.path))
-        except OSError as error:
-            raise _failed(error, "an empty segment could not be removed", self.path) from None
-
     def close(self) -> None:
         self.file.close()
 
