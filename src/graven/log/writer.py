@@ -385,10 +385,10 @@ class Writer:
     def _append(self, plan: _Plan, now_us: int) -> Built:
         """One durable frame. Nothing of the state changes unless it is."""
         state = self.state
-        if state.segment is None or self._is_full(state.segment, now_us):
+        names = set(plan.classes)
+        if state.segment is None or self._is_full(state.segment, now_us) or not self._has_keys(names):
             self._roll(now_us)
         assert state.segment is not None
-        names = set(plan.classes)
         draft = Draft(
             plan.events,
             tuple(plan.heads),
@@ -422,6 +422,10 @@ class Writer:
             return False
         age_us = now_us - segment.header.created_us
         return segment.offset >= self._limits.segment_bytes or age_us >= self._limits.segment_age_us
+
+    def _has_keys(self, names: Iterable[str]) -> bool:
+        """Whether the open segment can hold these classes; one that was declared later begins a new segment."""
+        return all((name, kind) in self._keys for name in names for kind in (EVENTS, RAWS))
 
     def _roll(self, now_us: int) -> None:
         """Close the open segment and begin the next: key durable in the keyring → file → directory → first frame.
