@@ -10,6 +10,10 @@ from graven.core.errors import BadInput, Broken
 _POLL_S = 0.05
 
 
+class Locked(Broken):
+    """Another process holds the lock."""
+
+
 class Lock:
     """The lock of one log directory. The kernel lets go of it when the process ends, however it ends."""
 
@@ -17,7 +21,7 @@ class Lock:
         """Take the lock.
 
         Raises:
-            Broken: another process still holds it after `wait_s`. BadInput: the directory cannot be written.
+            Locked: another process still holds it after `wait_s`. BadInput: the directory cannot be written.
         """
         path = directory / "lock"
         try:
@@ -32,7 +36,7 @@ class Lock:
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     os.close(self._fd)
-                    raise Broken(
+                    raise Locked(
                         "another process is writing to this log",
                         place=str(path),
                         mend="stop it, or let it take the events: the commands find a running server by themselves",
