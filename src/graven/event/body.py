@@ -201,10 +201,13 @@ def _read(slices: list[bytes]) -> Parsed:
     classes: list[str | None] = []
     for piece in slices:
         event = decode(piece)
-        length, time, id_ = len(piece), event.time, event.id
+        length, time, id_, actor = len(piece), event.time, event.id, event.actor
         if (
             length > LONG_BYTES
-            or length - len(piece.replace(b"{", b"").replace(b"[", b"")) > DEPTH_MAX  # twice as fast as count()
+            or (  # free JSON can be deep; the rest of the model cannot
+                (event.data is not None or event.changes or (actor is not None and actor.on_behalf_of is not None))
+                and length - len(piece.replace(b"{", b"").replace(b"[", b"")) > DEPTH_MAX  # twice as fast as count()
+            )
             or (time is not None and time.tzinfo is not utc)
             or (id_ is not None and not id_.isascii())
         ):
