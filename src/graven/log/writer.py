@@ -177,6 +177,11 @@ class Writer:
         """(events, bytes) that wait."""
         return self._queued_events, self._queued_bytes
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The note that certifies the receipt key for the receipts being signed; None before the first."""
+        return self._certificate[1] if self._certificate else None
+
     def after_commit(self, callback: Callable[[int], None]) -> None:
         """Call `callback(size)` on the writer's thread after each commit. It must be quick and not raise."""
         self._after_commit.append(callback)
