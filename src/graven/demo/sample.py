@@ -283,6 +283,7 @@ def _theft(morning: _Morning) -> None:
     morning.add(cloudtrail(
         morning.moment(_clock(5, 16, 27.042)), who, "s3:GetObject", verb="read", category="data", ip=ip, agent=AWS_CLI,
         target=target, parameters=parameters, size_bytes=size_bytes,
+        message=f"{who.name} downloaded {STOLEN}, {size_bytes:,} bytes",
     ))  # fmt: skip
     morning.add(kubernetes(
         morning.moment(_clock(5, 21, 50.93)), who, "create", "pods/exec", ours="execute", category="execution", ip=ip,
