@@ -75,6 +75,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     running_since: int | None
     torn: dict[str, str]
     erasures: tuple[Erasure, ...]
+    kit_segment: int | None = None
 
 
 class Registers:
@@ -94,6 +95,8 @@ class Registers:
         self.torn: Mapping[str, str] = {}
         """File name in journal/torn/ → SHA-256, as recovery events name them."""
         self.erasures: tuple[Erasure, ...] = ()
+        self.kit_segment: int | None = None
+        """Start of the newest segment that a recovery kit made so far opens."""
 
     def source(self, name: str) -> Source:
         """The source of this name. Raises BadInput if there is none or it is retired."""
@@ -139,6 +142,10 @@ class Registers:
             case acts.ERASURE:
                 erasure = Erasure(index, data["segment"], data["class"], data["kind"], data["key_id"])
                 self.erasures = (*self.erasures, erasure)
+            case acts.KEYS_BACKUP:
+                newest = data.get("newest_segment")
+                if isinstance(newest, int):
+                    self.kit_segment = max(self.kit_segment or 0, newest)
             case _:
                 pass
 
@@ -148,6 +155,7 @@ class Registers:
             _Snapshot(
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
                 dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
+                self.kit_segment,
             )
         )  # fmt: skip
         write_atomic(files, str(path), _seal(body, key) + b"\n" + body, sync=False)
@@ -169,6 +177,7 @@ class Registers:
         registers.tokens = {token.sha256: token for token in saved.tokens}
         registers.config, registers.config_sha256 = saved.config, saved.config_sha256
         registers.running_since, registers.torn, registers.erasures = saved.running_since, saved.torn, saved.erasures
+        registers.kit_segment = saved.kit_segment
         return registers, Mark(saved.size, bytes.fromhex(saved.root))
 
     def _set_source(self, row: dict[str, Any]) -> None:
