@@ -105,7 +105,7 @@ def create_token(
 
 
 def revoke_token(log: Acts, name_or_id: str, *, actor: Actor | None = None) -> Token:
-    """Revoke the token of this id, or the living one of this name. Raises BadInput if there is none."""
+    """The token of this id, or the living one of this name, now revoked. Raises BadInput if there is none."""
     with log.one_act():
         for token in log.registers.tokens.values():
             if name_or_id in (token.id, token.name) and not token.revoked:

@@ -1,0 +1,182 @@
+"""The body of a request: read within bounds, and decompressed within bounds.
+
+All bodies being read share one allowance of memory. A body of declared length takes its share before its first byte is
+read, so what is begun can be finished; one of unknown length takes its share as it grows. Beyond the allowance a
+request is refused (429). A body counts until its events are with the writer, whose queue has bounds of its own.
+
+gzip and zstd, each in one member or frame or several, are taken apart piece by piece, never further than the limit: a
+small body cannot become a large one, nor a long one of very many members take very long.
+"""
+
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from graven.log.seal import zstd
+from graven.server.answers import Full, Refused
+
+ENCODINGS = ("gzip", "zstd")
+ZSTD_WINDOW_LOG_MAX = 23  # 8 MiB: what RFC 8878 asks every reader to support
+
+MEMBERS_MAX = 4096
+
+_STEP_BYTES = 256 << 10
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class ClientGone(Exception):
+    """The client went away before its request was whole. Nobody waits for an answer."""
+
+
+class Allowance:
+    """Bytes of memory for bodies in flight. One thread: the loop's."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self.taken_bytes = 0
+
+    def take(self, count: int) -> None:
+        """Raises Full when there is no room."""
+        if self.taken_bytes + count > self._bytes_max and self.taken_bytes:
+            raise Full("too many bytes are on their way in", mend="send again after the pause, more slowly")
+        self.taken_bytes += count
+
+    def give_back(self, count: int) -> None:
+        self.taken_bytes -= count
+
+
+class Share:
+    """What one request has taken of the allowance."""
+
+    __slots__ = ("_allowance", "taken_bytes")
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance, self.taken_bytes = allowance, 0
+
+    def take(self, count: int) -> None:
+        """Raises Full when there is no room."""
+        self._allowance.take(count)
+        self.taken_bytes += count
+
+    def give_back(self) -> None:
+        self._allowance.give_back(self.taken_bytes)
+        self.taken_bytes = 0
+
+
+async def read_body(receive: Receive, length: int | None, *, bytes_max: int, share: Share) -> bytes:
+    """The whole body. `length` is what the request declared, None for a body that ends when it ends.
+
+    Raises:
+        Refused (413): more than `bytes_max`. Full: no memory for it now. ClientGone.
+    """
+    if length is not None:
+        if length > bytes_max:
+            raise too_large(bytes_max)
+        share.take(length)
+    message = await receive()
+    if message["type"] != "http.request":
+        raise ClientGone
+    body: bytes = message["body"]
+    if not message["more_body"]:
+        if length is None:
+            share.take(len(body))
+        if len(body) > bytes_max:
+            raise too_large(bytes_max)
+        return body
+    parts, size = [body], len(body)
+    while True:
+        if size > bytes_max:
+            raise too_large(bytes_max)
+        if length is None and size > share.taken_bytes:
+            share.take(size - share.taken_bytes)
+        if not message["more_body"]:
+            return b"".join(parts)
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        parts.append(message["body"])
+        size += len(message["body"])
+
+
+def decompress(data: bytes, encoding: str, *, bytes_max: int) -> bytes | None:
+    """The clear body; None when it is longer than `bytes_max`. Needs memory for that much, and no more.
+
+    Raises:
+        Refused (400): not in this encoding, cut short, bytes behind it, or in more than 4096 members.
+    """
+    parts: list[bytes] = []
+    size = at = 0
+    try:
+        for _ in range(MEMBERS_MAX):
+            unpacker = _Gzip() if encoding == "gzip" else _Zstd()
+            while not unpacker.eof:
+                piece = data[at : at + _STEP_BYTES] if unpacker.is_hungry else b""
+                at += len(piece)
+                part = unpacker.feed(piece, min(_STEP_BYTES, bytes_max + 1 - size))
+                if not part and not piece and unpacker.is_hungry and not unpacker.eof:
+                    raise EOFError("it ends too soon")
+                parts.append(part)
+                size += len(part)
+                if size > bytes_max:
+                    return None
+            at -= unpacker.unused_bytes
+            if at == len(data):
+                return b"".join(parts)
+        raise EOFError(f"it has more than {MEMBERS_MAX} members")
+    except (zlib.error, zstd.ZstdError, EOFError) as error:
+        mend = "compress the whole body as one member" if encoding == "gzip" else "use a window of at most 8 MiB"
+        raise Refused(400, f"the body is not {encoding}: {error}", reason="bad_encoding", mend=mend) from None
+
+
+def too_large(bytes_max: int) -> Refused:
+    return Refused(
+        413,
+        f"the request has more than {bytes_max} bytes, decompressed",
+        reason="too_large",
+        mend="send fewer events a request, or raise [intake] max_request_bytes",
+    )
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._unpacker = zlib.decompressobj(wbits=31)
+
+    @property
+    def eof(self) -> bool:
+        return self._unpacker.eof
+
+    @property
+    def is_hungry(self) -> bool:
+        return not self._unpacker.unconsumed_tail
+
+    @property
+    def unused_bytes(self) -> int:
+        return len(self._unpacker.unused_data)
+
+    def feed(self, data: bytes, bytes_max: int) -> bytes:
+        """At most so many clear bytes; what of `data` could not be read for that is kept for the next call."""
+        return self._unpacker.decompress(data or self._unpacker.unconsumed_tail, bytes_max)
+
+
+class _Zstd:
+    def __init__(self) -> None:
+        self._unpacker = zstd.ZstdDecompressor(
+            options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
+        )
+
+    @property
+    def eof(self) -> bool:
+        return self._unpacker.eof
+
+    @property
+    def is_hungry(self) -> bool:
+        return self._unpacker.needs_input
+
+    @property
+    def unused_bytes(self) -> int:
+        return len(self._unpacker.unused_data)
+
+    def feed(self, data: bytes, bytes_max: int) -> bytes:
+        """As `_Gzip.feed`."""
+        return self._unpacker.decompress(data, bytes_max)

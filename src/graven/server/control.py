@@ -1,0 +1,42 @@
+"""What only the control socket offers: publishing at once, and recording what was done beside the server."""
+
+from msgspec import Struct
+from starlette.responses import Response
+
+from graven.core.errors import BadInput
+from graven.core.spelling import encode_base64
+from graven.log import acts
+from graven.log.admin import ADMIN
+from graven.server.routes import Ask, Endpoint, json_response
+
+RECORDED_ACTS = (acts.BACKUP, acts.KEYS_BACKUP)
+
+
+class NewAct(Struct, forbid_unknown_fields=True):
+    """Body of POST /control/v1/acts."""
+
+    action: str
+    data: dict[str, object]
+    message: str = ""
+
+
+def publish(ask: Ask) -> Response:
+    """Publish the committed tree now."""
+    signed = ask.live.taking().publish()
+    head = signed.checkpoint
+    return json_response({"size": head.size, "root": encode_base64(head.root), "checkpoint": signed.data.decode()})
+
+
+def record_act(ask: Ask) -> Response:
+    """Append one of the acts the command line does itself, such as a backup."""
+    asked = ask.document(NewAct)
+    if asked.action not in RECORDED_ACTS:
+        raise BadInput(f"the act {asked.action!r} is not recorded this way", mend="one of: " + ", ".join(RECORDED_ACTS))
+    done = ask.live.taking().append_act(asked.action, asked.data, actor=ask.actor, message=asked.message)
+    return json_response({"index": done.first_index, "size": done.size}, 201)
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/control/v1/publish", publish, ADMIN),
+    Endpoint("POST", "/control/v1/acts", record_act, ADMIN),
+)

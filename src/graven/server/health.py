@@ -1,0 +1,131 @@
+"""How the server and its log are doing: for load balancers, Prometheus, and people.
+
+`GET /api/v1/status` tells anybody what the checkpoint tells anyway (if the log is public); the rest takes `read`.
+"""
+
+import os
+from pathlib import Path
+
+from starlette.responses import Response
+
+from graven.app import VERSION, Log
+from graven.core.errors import Busy, GravenError
+from graven.core.spelling import encode_base64
+from graven.log.acts import rfc3339
+from graven.log.admin import READ
+from graven.runtime.telemetry import METRICS_CONTENT_TYPE
+from graven.server.access import unauthenticated
+from graven.server.live import Live
+from graven.server.routes import TEXT, Ask, Endpoint, error_response, json_response
+
+TRUST = "operator-trusted: 0 witnesses"
+ROLLBACK_NOTE = "rollback of the whole host is only caught by a witness"
+
+
+def live(ask: Ask) -> Response:
+    """200 as long as the process answers."""
+    return json_response({"live": True})
+
+
+def ready(ask: Ask) -> Response:
+    """200 when events can be appended and published; else 503 and why."""
+    try:
+        ask.live.check_ready()
+    except GravenError as error:
+        busy = error if isinstance(error, Busy) else Busy(error.what, retry_after_s=30, place=error.place)
+        return error_response(busy)
+    return json_response({"ready": True})
+
+
+def metrics(ask: Ask) -> Response:
+    """Everything counted, in Prometheus's text format."""
+    return Response(
+        ask.live.metrics.exposition(), headers={"Cache-Control": "no-store", "Content-Type": METRICS_CONTENT_TYPE}
+    )
+
+
+def status(ask: Ask) -> Response:
+    """Where the log stands, and the server with it."""
+    log = ask.log
+    may_read = ask.principal is not None and READ in ask.principal.scopes
+    if not may_read and not ask.live.config.server.public_log:
+        if ask.principal is not None:
+            ask.principal.check(READ)
+        raise unauthenticated()
+    document = public_status(log)
+    if may_read:
+        document |= _operations(ask.live, log)
+    return json_response(document)
+
+
+def certificate(ask: Ask) -> Response:
+    """The note by which the log's key certifies the key of its receipts."""
+    note = ask.log.writer.certificate
+    if note is None:
+        raise Busy("no receipt was signed yet", retry_after_s=1)
+    return Response(note, headers={"Cache-Control": "no-cache"}, media_type=TEXT)
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/health/live", live, inline=True, knows_callers=False),
+    Endpoint("GET", "/health/ready", ready, inline=True, knows_callers=False),
+    Endpoint("GET", "/metrics", metrics, inline=True, knows_callers=False),
+    Endpoint("GET", "/api/v1/status", status),
+    Endpoint("GET", "/api/v1/receipt-certificate", certificate, inline=True, knows_callers=False),
+)
+
+
+def public_status(log: Log) -> dict[str, object]:
+    """What anybody may know: origin, sizes, the published checkpoint."""
+    published = log.published
+    times = [signed.time for signed in published.signed if signed.time is not None]
+    return {
+        "origin": log.origin,
+        "size": log.size,
+        "published": {
+            "size": published.checkpoint.size,
+            "root": encode_base64(published.checkpoint.root),
+            "time": rfc3339(max(times) * 1_000_000) if times else None,
+            "signatures": len(published.signed),
+            "state": TRUST,
+        },
+        "version": VERSION,
+        "note": ROLLBACK_NOTE,
+    }
+
+
+def _operations(live: Live, log: Log) -> dict[str, object]:
+    writer, window, config = log.writer, log.writer.state.window, live.config
+    events, size = writer.queued
+    oldest_us = window.oldest_us
+    error = writer.error or log.publisher.error
+    registers = log.registers
+    journal_bytes, segments = _journal(log.directory / "journal")
+    return {
+        "state": "stopped" if error is not None else "stopping" if live.stopping else "working",
+        "error": None if error is None else str(error),
+        "uptime_s": round(live.uptime_s, 3),
+        "queue": {
+            "events": events,
+            "bytes": size,
+            "events_max": config.intake.max_events,
+            "bytes_max": config.intake.max_bytes,
+        },
+        "window": {
+            "ids": len(window),
+            "ids_max": config.idempotency.max_ids,
+            "window_s": config.idempotency.window_s,
+            "oldest": None if oldest_us is None else rfc3339(oldest_us),
+        },
+        "journal": {"bytes": journal_bytes, "segments": segments},
+        "sources": sum(not source.retired for source in registers.sources.values()),
+        "tokens": sum(not token.revoked for token in registers.tokens.values()),
+        "classes": list(config.classes),
+        "pid": os.getpid(),
+    }
+
+
+def _journal(folder: Path) -> tuple[int, int]:
+    """(bytes, segments) of the journal, `torn/` not counted."""
+    sizes = [entry.stat().st_size for entry in os.scandir(folder) if entry.name.endswith(".seg")]
+    return sum(sizes), len(sizes)

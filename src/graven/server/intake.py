@@ -1,0 +1,251 @@
+"""`POST /api/v1/events`: the way in. Raw ASGI, in front of the router: this is the hot path.
+
+    who asks → how they ask → the body, bounded → the clock, once → the events → the writer's queue → its answer
+
+Decoding happens here, on the loop's thread, unless the body is large. Nothing is acknowledged before the writer says
+that it is durable, and a request is either wholly in one frame or wholly refused.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
+from time import perf_counter
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from graven.app import Log
+from graven.core.errors import Broken, Busy, GravenError
+from graven.event import Parsed, parse_body
+from graven.log.registers import Source
+from graven.log.types import Committed
+from graven.log.writer import Answer
+from graven.runtime.telemetry import get_logger
+from graven.server.access import Access, Principal, unauthenticated
+from graven.server.answers import JSON, AnswerWriter, Full, Refused, format_error, reason_of, status_of
+from graven.server.body import ENCODINGS, ClientGone, Share, decompress, read_body, too_large
+from graven.server.live import Live
+
+PATH = "/api/v1/events"
+
+_LARGE_BYTES = 1 << 20
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+logger = get_logger("intake")
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a request wants to be treated: its query."""
+
+    full: bool = False
+    wait_published: bool = False
+    on_invalid: str = "refuse"
+    source: str | None = None
+
+
+class _Head(msgspec.Struct):
+    """The headers that matter here."""
+
+    authorization: bytes | None = None
+    content_type: str = ""
+    encoding: str = ""
+    length: int | None = None
+    chunked: bool = False
+
+
+class Intake:
+    """The ASGI application of the way in, for one door."""
+
+    def __init__(self, live: Live, access: Access) -> None:
+        self._live, self._access = live, access
+        self._answers = AnswerWriter()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        try:
+            status, body, headers = 200, await self._take(scope, receive), _NO_HEADERS
+        except GravenError as error:
+            status, body, headers = self._refuse(error)
+        except ClientGone:
+            self._live.metrics.refused.add(1, "gone")
+            return
+        except Exception as error:
+            logger.error("the intake failed", exc_info=error)
+            status, body, headers = self._refuse(Broken(f"the intake failed: {type(error).__name__}"))
+        self._live.metrics.requests.add(1, PATH, str(status))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [_CONTENT_TYPE, (b"content-length", b"%d" % len(body)), *headers],
+            }
+        )
+        await send({"type": "http.response.body", "body": body})
+
+    async def _take(self, scope: dict[str, Any], receive: Receive) -> bytes:
+        if scope["method"] != "POST":
+            raise Refused(405, "events are appended with POST", reason="method", headers={"Allow": "POST"})
+        live = self._live
+        log = live.taking()
+        head = _read_head(scope["headers"])
+        principal = self._access.who(log, scope, head.authorization)
+        if principal is None:
+            raise unauthenticated()
+        options = parse_options(scope["query_string"])
+        source = _source(log, principal, options.source)
+        if head.length is None and not head.chunked:
+            raise Refused(411, "the request has no body", reason="no_length", mend="send Content-Length, or chunks")
+        share = Share(live.allowance)
+        try:
+            body = await read_body(receive, head.length, bytes_max=live.config.intake.max_request_bytes, share=share)
+            received_us = log.clock.now_us()
+            if head.encoding:
+                body = await self._decompress(body, head.encoding, share)
+            parsed = await self._parse(body, head.content_type, options.on_invalid)
+            batch = log.batch(parsed, source=source.name, full=options.full, received_us=received_us)
+            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            live.taking()
+            queued_s = perf_counter()
+            try:
+                log.submit(batch, partial(_settle, answer))
+            except Busy as error:
+                raise Full(error.what, retry_after_s=error.retry_after_s, mend=error.mend) from None
+        finally:
+            share.give_back()
+        committed = await answer
+        if isinstance(committed, GravenError):
+            raise committed
+        self._count(committed, parsed, source.name, len(body), perf_counter() - queued_s)
+        state = "committed"
+        if options.wait_published and await live.publications.wait(log, committed.size):
+            state = "published"
+        return self._answers.write(committed, state)
+
+    async def _decompress(self, body: bytes, encoding: str, share: Share) -> bytes:
+        """On the loop as long as it is little; on another thread, from the start, when it is much."""
+        bytes_max = self._live.config.intake.max_request_bytes
+        clear = decompress(body, encoding, bytes_max=min(bytes_max, _LARGE_BYTES)) if len(body) < _LARGE_BYTES else None
+        if clear is None and bytes_max > _LARGE_BYTES:
+            share.take(bytes_max)
+            work = partial(decompress, body, encoding, bytes_max=bytes_max)
+            clear = await asyncio.get_running_loop().run_in_executor(self._live.parses, work)
+        if clear is None:
+            raise too_large(bytes_max)
+        return clear
+
+    async def _parse(self, body: bytes, content_type: str, on_invalid: str) -> Parsed:
+        if len(body) <= _LARGE_BYTES:
+            return parse_body(body, content_type, on_invalid=on_invalid)
+        work = partial(parse_body, body, content_type, on_invalid=on_invalid)
+        return await asyncio.get_running_loop().run_in_executor(self._live.parses, work)
+
+    def _count(self, committed: Committed, parsed: Parsed, source: str, size: int, took_s: float) -> None:
+        metrics = self._live.metrics
+        metrics.accepted.add(committed.accepted, source)
+        metrics.bytes.add(size)
+        metrics.commit_s.observe(took_s)
+        if committed.duplicates:
+            metrics.duplicates.add(len(committed.duplicates), source)
+        if parsed.raws is not None:
+            metrics.quarantined.add(len(parsed.quarantined))
+
+    def _refuse(self, error: GravenError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        self._live.metrics.refused.add(1, reason_of(error))
+        body, headers = format_error(error)
+        status = status_of(error)
+        if status == 500:  # our storage stopped: the caller's events are as good as before, elsewhere or later
+            status = 503
+        return status, body, [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
+@lru_cache(maxsize=256)
+def parse_options(query: bytes) -> Options:
+    """The query of a request. Raises Refused (400) for a key or value that is not known, or one given twice."""
+    if not query:
+        return _DEFAULTS
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, strict_parsing=True)
+    except ValueError:
+        raise _bad_query("the query cannot be read") from None
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        raise _bad_query("a key stands twice in the query")
+    for key, value in pairs:
+        allowed = _QUERY.get(key)
+        if allowed is None or not (_SOURCE.fullmatch(value) if key == "source" else value in allowed):
+            raise _bad_query(f"the query says {key[:64]!r} = {value[:64]!r}")
+    return Options(
+        full=given.get("receipt") == "full",
+        wait_published=given.get("wait") == "published",
+        on_invalid=given.get("on_invalid", "refuse"),
+        source=given.get("source"),
+    )
+
+
+_DEFAULTS = Options()
+_QUERY: dict[str, tuple[str, ...]] = {
+    "receipt": ("note", "full"),
+    "wait": ("committed", "published"),
+    "on_invalid": ("refuse", "quarantine"),
+    "source": (),
+}
+_CONTENT_TYPE = (b"content-type", JSON)
+_NO_HEADERS: list[tuple[bytes, bytes]] = []
+
+
+def _read_head(headers: list[tuple[bytes, bytes]]) -> _Head:
+    """Raises Refused: an encoding that is not known (415), two tokens (401)."""
+    head = _Head()
+    for name, value in headers:
+        match name:
+            case b"authorization":
+                if head.authorization is not None:
+                    raise unauthenticated()
+                head.authorization = value
+            case b"content-type":
+                head.content_type = value.decode("latin-1")
+            case b"content-length":
+                head.length = int(value)
+            case b"transfer-encoding":
+                head.chunked = True
+            case b"content-encoding":
+                head.encoding = _encoding(value)
+            case _:
+                pass
+    return head
+
+
+def _encoding(value: bytes) -> str:
+    encoding = value.strip().lower().decode("latin-1")
+    if encoding in ("", "identity"):
+        return ""
+    if encoding not in ENCODINGS:
+        raise Refused(
+            415, f"the encoding {encoding[:40]!a} is not known", reason="bad_encoding",
+            mend="gzip, zstd, or none", headers={"Accept-Encoding": ", ".join(ENCODINGS)},
+        )  # fmt: skip
+    return encoding
+
+
+def _source(log: Log, principal: Principal, asked: str | None) -> Source:
+    name = principal.source(asked)
+    source = log.registers.sources.get(name)
+    if source is None or source.retired:
+        raise Refused(403, f"the source {name!r} is not registered, or was retired", reason="forbidden")
+    return source
+
+
+def _bad_query(what: str) -> Refused:
+    return Refused(
+        400, what, reason="bad_query",
+        mend="receipt=full, wait=committed|published, on_invalid=refuse|quarantine, source=NAME",
+    )  # fmt: skip
+
+
+def _settle(answer: "asyncio.Future[Answer]", value: Answer) -> None:
+    if not answer.done():
+        answer.set_result(value)

@@ -1,0 +1,203 @@
+"""What the doors of one server share: the log once it is open, the bounded pools, who waits for a checkpoint.
+
+The loop thread owns everything here. `Log.open` runs on another thread while the doors answer 503.
+"""
+
+import asyncio
+import heapq
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from graven.app import VERSION, Log
+from graven.config import Config
+from graven.core.checkpoint import SignedCheckpoint
+from graven.core.errors import Broken, Busy
+from graven.log.writer import Answer, Done
+from graven.runtime.telemetry import Metrics, get_logger
+from graven.server.body import Allowance
+
+READERS = 4
+READS_MAX = 64
+PUBLISH_WAIT_S = 60.0
+
+_PARSERS = 2
+_BODIES_SHARE = 4  # bodies in flight may take this many times the largest request, at least
+
+T = TypeVar("T")
+logger = get_logger("server")
+
+
+class ReadPool:
+    """Threads for whatever reads disk. Full is a clear refusal."""
+
+    def __init__(self, threads: int = READERS, reads_max: int = READS_MAX) -> None:
+        self._executor = ThreadPoolExecutor(threads, "graven-read")
+        self._reads_max = reads_max
+        self.busy = 0
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """`function()` on a thread. Raises Busy when too many wait already, and what it raises."""
+        if self.busy >= self._reads_max:
+            raise Busy("too many reads are waiting", retry_after_s=1, mend="ask again after the pause")
+        self.busy += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, function)
+        finally:
+            self.busy -= 1
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+class Publications:
+    """Requests that wait until a checkpoint covers them."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
+        self._number = count()
+        self._over = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def wait(self, log: Log, size: int) -> bool:
+        """Whether a checkpoint of at least `size` came in time. Publishing that has stopped is no."""
+        if log.published.checkpoint.size >= size:
+            return True
+        if self._over or log.publisher.error is not None:
+            return False
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (size, next(self._number), future))
+        try:
+            return await asyncio.wait_for(future, PUBLISH_WAIT_S)
+        except TimeoutError:
+            return False
+
+    def arrived(self, size: int) -> None:
+        """A checkpoint of this size is published."""
+        while self._waiting and self._waiting[0][0] <= size:
+            _settle(heapq.heappop(self._waiting)[2], True)
+
+    def give_up(self) -> None:
+        """No checkpoint will come any more, as far as requests can wait."""
+        self._over = True
+        while self._waiting:
+            _settle(self._waiting.pop()[2], False)
+
+
+class Live:
+    """One server. `log` is None until it is open; `stopping` is set once, when it is told to stop."""
+
+    def __init__(self, directory: Path, config: Config) -> None:
+        self.directory, self.config = directory, config
+        self.log: Log | None = None
+        self.stopping = False
+        self.started_s = time.monotonic()
+        self.metrics = Metrics(VERSION)
+        self.reads = ReadPool()
+        self.parses = ThreadPoolExecutor(_PARSERS, "graven-parse")
+        self.allowance = Allowance(max(config.intake.max_bytes, _BODIES_SHARE * config.intake.max_request_bytes))
+        self.publications = Publications()
+
+    @property
+    def uptime_s(self) -> float:
+        return time.monotonic() - self.started_s
+
+    def opened(self) -> Log:
+        """The log. Raises Busy while it is being opened."""
+        if self.log is None:
+            raise Busy("the log is being opened and checked", retry_after_s=1, mend="ask again after the pause")
+        return self.log
+
+    def taking(self) -> Log:
+        """The log, if events can be appended now. Raises Busy, or why the writer stopped."""
+        if self.stopping:
+            raise Busy("the server is stopping", retry_after_s=5, mend="send again when it is back")
+        log = self.opened()
+        if log.writer.error is not None:
+            raise log.writer.error
+        return log
+
+    def check_ready(self) -> None:
+        """Raises why events cannot be appended and published now."""
+        log = self.taking()
+        if log.publisher.error is not None:
+            raise log.publisher.error
+
+    def adopt(self, log: Log, loop: asyncio.AbstractEventLoop) -> None:
+        """Take over the open log: its answers come to this loop, once a commit; so does each checkpoint."""
+        last_size = log.size
+
+        def committed(size: int) -> None:
+            nonlocal last_size
+            self.metrics.group_events.observe(size - last_size)
+            last_size = size
+
+        def answered(answers: Sequence[tuple[Done, Answer]]) -> None:
+            loop.call_soon_threadsafe(_answer_all, answers)
+
+        def published(checkpoint: SignedCheckpoint) -> None:
+            loop.call_soon_threadsafe(self.publications.arrived, checkpoint.checkpoint.size)
+
+        log.writer.after_commit(committed)
+        log.publisher.after_publish(published)
+        log.set_wake(answered)
+        self._watch(log)
+        self.log = log
+
+    def sweep(self) -> None:
+        """Now and then: whoever waits for a checkpoint that will not come is told so."""
+        if self.log is not None and self.log.publisher.error is not None:
+            self.publications.give_up()
+
+    def close(self) -> None:
+        self.reads.close()
+        self.parses.shutdown(wait=False, cancel_futures=True)
+
+    def _watch(self, log: Log) -> None:
+        watch, writer, window = self.metrics.watch, log.writer, log.writer.state.window
+        clock = log.clock
+
+        def published_age_s() -> float:
+            times = [signed.time for signed in log.published.signed if signed.time is not None]
+            return max(0.0, clock.now_us() / 1e6 - max(times)) if times else float("nan")
+
+        def window_age_s() -> float:
+            oldest_us = window.oldest_us
+            return 0.0 if oldest_us is None else max(0.0, (clock.now_us() - oldest_us) / 1e6)
+
+        watch("graven_committed_size", "Entries that are durable.", lambda: log.size)
+        watch(
+            "graven_published_size", "Entries the published checkpoint covers.", lambda: log.published.checkpoint.size
+        )
+        watch("graven_published_age_seconds", "Age of the published checkpoint.", published_age_s)
+        watch("graven_queue_events", "Events queued for the writer.", lambda: writer.queued[0])
+        watch("graven_queue_bytes", "Bytes queued for the writer.", lambda: writer.queued[1])
+        watch("graven_bodies_in_flight_bytes", "Memory of bodies on their way in.", lambda: self.allowance.taken_bytes)
+        watch("graven_reads_in_flight", "Reads running or waiting.", lambda: self.reads.busy)
+        watch("graven_writer_up", "1 while the writer works, 0 once it stopped.", lambda: float(writer.error is None))
+        watch("graven_publisher_up", "1 while checkpoints are made.", lambda: float(log.publisher.error is None))
+        watch("graven_window_ids", "Ids the idempotency window holds.", lambda: len(window))
+        watch("graven_window_ids_max", "Ids it holds at most.", lambda: self.config.idempotency.max_ids)
+        watch("graven_window_age_seconds", "How far back the window reaches now.", window_age_s)
+        watch("graven_window_bound_seconds", "How far back it reaches at most.", lambda: window.window_us / 1e6)
+
+
+def stopped(log: Log) -> Broken | None:
+    """Why the log no longer takes or publishes events, None while it does."""
+    error = log.writer.error or log.publisher.error
+    return error if isinstance(error, Broken) or error is None else Broken(error.what, place=error.place)
+
+
+def _answer_all(answers: Sequence[tuple[Done, Answer]]) -> None:
+    for done, answer in answers:
+        done(answer)
+
+
+def _settle(future: asyncio.Future[bool], value: bool) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,143 @@
+"""HTTP/1.1 on one connection: uvicorn's httptools protocol, with the bounds it lacks.
+
+    a head (request line and headers) of more than 64 KiB beyond its first read       431
+    no whole head within 75 s of the connection, or of the last answer                closed
+    a body of which nothing comes for 30 s, or that comes below 1 KiB/s after 60 s    408
+    a body that goes on for 4 MiB after its request was refused                       closed
+    an answer of which nothing is taken for 60 s                                      closed
+    more than so many connections                                                     503
+
+`sweep` is called for every connection every few seconds, so that a request costs no timer of its own.
+"""
+
+import os
+import socket
+import struct
+from asyncio import Transport
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from graven.core.errors import Busy, GravenError
+from graven.server.answers import Refused, format_error, status_of
+
+CONNECTIONS_MAX = 4096
+HEAD_BYTES_MAX = 64 << 10
+HEAD_S_MAX = 75.0
+BODY_IDLE_S_MAX = 30.0
+BODY_SLOW_S, BODY_RATE_MIN = 60.0, 1024
+DRAIN_BYTES_MAX = 4 << 20
+UNREAD_S_MAX = 60.0
+
+_PEER = struct.Struct("3i")  # pid, uid, gid
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One TCP connection. `last_s` is when bytes last came; `_rest_s` since when no request is in work."""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.last_s = self._rest_s = self._begun_s = self.loop.time()
+        self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
+        self._unread_since_s: float | None = None
+        if len(self.connections) > CONNECTIONS_MAX:
+            self.refuse(Busy("too many connections are open", retry_after_s=5))
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        self.last_s = self.loop.time()
+        self._body_bytes += len(data)
+        in_head = self._in_head
+        super().data_received(data)
+        if self._in_head and in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.refuse(Refused(431, f"the head has more than {HEAD_BYTES_MAX} bytes", reason="too_large"))
+        cycle = self.cycle
+        if cycle is not None and cycle.response_complete and cycle.more_body and self._body_bytes > DRAIN_BYTES_MAX:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._head_bytes, self._body_bytes = True, 0, 0
+        self._begun_s = self.last_s
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        self._rest_s = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        self._unread_since_s = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._unread_since_s = None
+        super().resume_writing()
+
+    def sweep(self, now_s: float) -> None:
+        """End what takes too long."""
+        cycle = self.cycle
+        if self.transport.is_closing():
+            return
+        if self._unread_since_s is not None and now_s - self._unread_since_s > UNREAD_S_MAX:
+            self.transport.abort()
+        elif cycle is None or cycle.response_complete:
+            if now_s - self._rest_s > HEAD_S_MAX:
+                self.transport.close()
+        elif cycle.more_body:
+            took_s = now_s - self._begun_s
+            slow = took_s > BODY_SLOW_S and self._body_bytes < BODY_RATE_MIN * took_s
+            if slow or now_s - self.last_s > BODY_IDLE_S_MAX:
+                self.refuse(Refused(408, "the body comes too slowly", reason="timeout", mend="send it at once"))
+
+    def refuse_unfinished(self, error: GravenError) -> None:
+        """Refuse a request whose body is not all here; leave any other alone."""
+        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_started:
+            self.refuse(error)
+
+    def refuse(self, error: GravenError) -> None:
+        """Answer with an error, if it is this request's turn to be answered, and close.
+
+        The application, if it waits for the rest of a body, is told that the client is gone.
+        """
+        if self.transport.is_closing():
+            return
+        cycle = self.cycle
+        at_work = cycle is not None and not cycle.response_complete
+        in_turn = not at_work or (not self._in_head and not cycle.response_started)
+        if in_turn and not self.pipeline:
+            body, headers = format_error(error)
+            headers = {"Content-Type": "application/json", **headers, "Connection": "close"}
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            head = STATUS_LINE[status_of(error)] + f"{lines}Content-Length: {len(body)}\r\n\r\n".encode("latin-1")
+            self.transport.write(head + body)
+        if at_work:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+
+class ControlHttp(BoundedHttp):
+    """One connection of the control socket: the kernel says who is at the other end (SO_PEERCRED)."""
+
+    _uid = -1
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._uid = peer_uid(transport.get_extra_info("socket"))
+        if self._uid not in (0, os.geteuid()):
+            self.refuse(Refused(403, "the control socket is for the server's own user and root", reason="forbidden"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {"graven.peer": {"uid": self._uid}}
+
+
+def peer_uid(connection: Any) -> int:
+    """The user id of the process at the other end of a Unix socket, as it was when it connected."""
+    return int(_PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1])

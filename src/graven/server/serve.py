@@ -1,0 +1,308 @@
+"""Running a server over one log: `graven serve`.
+
+    port bound (taken = refused, before anything is signed) → answers 503 while the log is opened and checked
+    → control socket bound → "listening on …" → serves until SIGTERM or SIGINT
+    → new requests refused, those at work finished → control socket removed → the log closed, its stop recorded
+
+The TCP port and the control socket are two uvicorn servers on one loop, each with an application and a protocol of its
+own. Signals, sockets and order are this file's business, not uvicorn's.
+"""
+
+import asyncio
+import contextlib
+import errno
+import os
+import resource
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from graven.app import Log
+from graven.config import CONFIG_NAME, Config, load_config, parse_listen
+from graven.core.errors import BadInput, Broken, Busy
+from graven.runtime.telemetry import get_logger, set_up_logging
+from graven.server.access import TokenAccess
+from graven.server.control_client import SOCKET_NAME
+from graven.server.doors import Door, control_door, network_door
+from graven.server.live import Live, stopped
+from graven.server.protocol import BoundedHttp, ControlHttp
+
+BACKLOG = 2048
+KEEP_ALIVE_S = 60
+STOP_S_MAX = 30
+SWEEP_S = 5.0
+SAVE_USES_S = 60.0
+
+logger = get_logger("serve")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that listens. `stop` may be called from any thread, with the reason that goes into the log."""
+
+    url: str
+    stop: Callable[[str], None]
+
+
+def run(
+    directory: Path,
+    config: Config | None = None,
+    *,
+    listen: str | None = None,
+    ready: Callable[[Running], None] | None = None,
+) -> None:
+    """Serve the log in `directory` until told to stop. `listen` goes before the configuration's.
+
+    `ready` is called once, when the server listens and the log is open; without it, the address is printed.
+
+    Raises:
+        BadInput: no log, a port that is taken or not allowed, TLS files that do not fit.
+        Broken, Disproved: as `Log.open`; and what stopped the writer, if something did while it served.
+    """
+    config = config or load_config(directory / CONFIG_NAME)
+    set_up_logging(config.log.level)
+    tls = tls_context(config)
+    listener = bind(listen or config.server.listen)
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_Serving(directory, config, listener, tls, ready or _announce).run())
+
+
+def bind(listen: str) -> socket.socket:
+    """A TCP socket bound to HOST:PORT. Raises BadInput: no address, a port that is taken or not allowed."""
+    host, port = parse_listen(listen)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise BadInput(
+            f"there is no address {host!r}", place=str(error), mend="give an address of this machine"
+        ) from None
+    family, kind, protocol, _, address = found[0]
+    listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        what = f"port {port} of {host} is taken" if error.errno == errno.EADDRINUSE else error.strerror
+        raise BadInput(
+            what or "the address cannot be used",
+            place=listen,
+            mend="stop what listens there, or give --listen HOST:PORT",
+        ) from None
+    return listener
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer with the configured files; None without. Raises BadInput for files that do not fit."""
+    cert, key = config.server.tls_cert, config.server.tls_key
+    if cert is None or key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise BadInput(
+            f"certificate and key cannot be used: {error.strerror or error}",
+            place=f"{cert}, {key}",
+            mend="PEM files that belong together, readable by the server: [server] tls_cert, tls_key",
+        ) from None
+    return context
+
+
+def bind_control(state: Path) -> socket.socket:
+    """The control socket, mode 0600, in place of any that a server left behind. The log's lock must be held."""
+    folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(SOCKET_NAME, dir_fd=folder)
+        os.fchmod(listener.fileno(), 0o600)  # before it has a name: there is no moment in which others may connect
+        listener.bind(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise Broken("the control socket cannot be made", place=f"{state / SOCKET_NAME}: {error.strerror}") from None
+    finally:
+        os.close(folder)
+    return listener
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers; `up` is set once it accepts connections."""
+
+    def __init__(self, door: Door, protocol: type[BoundedHttp], tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                door,
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                loop="uvloop",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=STOP_S_MAX,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+            )
+        )
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class _Serving:
+    """One run, from the bound port to the closed log."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: Config,
+        listener: socket.socket,
+        tls: ssl.SSLContext | None,
+        ready: Callable[[Running], None],
+    ) -> None:
+        self._directory, self._config, self._listener, self._tls, self._ready = directory, config, listener, tls, ready
+        self._servers: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
+        self._told = asyncio.Event()
+        self._reason = "stopped"
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        live = Live(self._directory, self._config)
+        access = TokenAccess(self._directory / "state")
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._tell, number.name)
+        _raise_file_limit()
+        self._start(_Uvicorn(network_door(live, access), BoundedHttp, self._tls), self._listener)
+        sweeper = loop.create_task(self._sweep(live, access))
+        try:
+            await self._servers[0][0].up.wait()
+            log = await asyncio.to_thread(Log.open, self._directory, self._config, serve=True)
+            try:
+                live.adopt(log, loop)
+                if not self._told.is_set():
+                    await self._serve(live, access)
+            finally:
+                live.stopping = True
+                await self._stop_servers(live)
+                await asyncio.to_thread(self._close, log, access)
+            if (error := stopped(log)) is not None:
+                raise error
+        finally:
+            live.stopping = True
+            await self._stop_servers(live)
+            sweeper.cancel()
+            live.close()
+
+    async def _serve(self, live: Live, access: TokenAccess) -> None:
+        """From the open log to the order to stop."""
+        loop = asyncio.get_running_loop()
+        control = _Uvicorn(control_door(live, access.uses), ControlHttp)
+        self._start(control, bind_control(self._directory / "state"))
+        await control.up.wait()
+        url = _url(self._listener, secure=self._tls is not None)
+        logger.info(
+            "listening", extra={"fields": {"url": url, "origin": self._config.origin, "size": live.opened().size}}
+        )
+
+        def stop(reason: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped
+                loop.call_soon_threadsafe(self._tell, reason)
+
+        self._ready(Running(url, stop))
+        await self._told.wait()
+        logger.info("stopping", extra={"fields": {"reason": self._reason}})
+
+    def _start(self, server: _Uvicorn, listener: socket.socket) -> None:
+        self._servers.append((server, asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))))
+
+    def _tell(self, reason: str) -> None:
+        if self._told.is_set():  # told twice: wait for nobody any more
+            for server, _ in self._servers:
+                server.force_exit = True
+        else:
+            self._reason = reason
+        self._told.set()
+
+    async def _stop_servers(self, live: Live) -> None:
+        """Refuse what is not wholly here, finish what is, accept no more."""
+        servers, self._servers = self._servers, []
+        error = Busy("the server is stopping", retry_after_s=5, mend="send again when it is back")
+        for server, _ in servers:
+            server.should_exit = True
+            for connection in list(server.server_state.connections):
+                if isinstance(connection, BoundedHttp):
+                    connection.refuse_unfinished(error)
+        if live.log is not None and len(live.publications):
+            with contextlib.suppress(Broken):
+                await asyncio.to_thread(live.log.publish)
+            await asyncio.sleep(0)
+            live.publications.give_up()
+        for _, task in servers:
+            await task
+
+    def _close(self, log: Log, access: TokenAccess) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self._directory / "state" / SOCKET_NAME).unlink()
+        access.uses.save()
+        log.close(self._reason)
+
+    async def _sweep(self, live: Live, access: TokenAccess) -> None:
+        loop = asyncio.get_running_loop()
+        saved_s, told_of = loop.time(), False
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = loop.time()
+            for server, _ in self._servers:
+                for connection in list(server.server_state.connections):
+                    if isinstance(connection, BoundedHttp):
+                        connection.sweep(now_s)
+            live.sweep()
+            if now_s - saved_s >= SAVE_USES_S:
+                saved_s = now_s
+                await asyncio.to_thread(access.uses.save)
+            if live.log is not None and not told_of and (error := stopped(live.log)) is not None:
+                told_of = True
+                logger.error("the log takes no more events", extra={"fields": {"why": str(error)}})
+
+
+def _announce(running: Running) -> None:
+    sys.stdout.write(f"listening on {running.url}\n")
+    sys.stdout.flush()
+
+
+def _url(listener: socket.socket, *, secure: bool) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _raise_file_limit() -> None:
+    """A connection is a file: as many as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
