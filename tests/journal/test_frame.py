@@ -13,7 +13,9 @@ from graven.journal.frame import EVENTS, HUSK_EVENTS, NO_ERASURE, RAWS, Section,
 ROOT = bytes(range(32))
 
 
-def section(kind: int = EVENTS, positions: frame.Runs | None = None, count: int = 4, body: bytes = b"sealed") -> Section:
+def section(
+    kind: int = EVENTS, positions: frame.Runs | None = None, count: int = 4, body: bytes = b"sealed"
+) -> Section:
     erasure = 7 if kind == HUSK_EVENTS else NO_ERASURE
     return Section(kind, "default", positions, count, b"k" * 16, b"n" * 12, erasure, body)
 
