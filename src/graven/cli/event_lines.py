@@ -1,0 +1,94 @@
+"""One event as lines for a person: who did what to what, with what outcome, from where.
+
+Rows are (label, value); whoever prints them escapes them. An event that is not in the model (from another version, say)
+is shown as its text.
+"""
+
+from collections.abc import Sequence
+
+from graven.core.commitment import Head
+from graven.core.errors import BadInput
+from graven.event import Actor, Event, Scope, Target, decode_event, duplicate_keys
+from graven.log.acts import rfc3339
+
+Row = tuple[str, object]
+_TARGETS_SHOWN_MAX = 10
+
+
+def event_rows(event: bytes) -> list[Row]:
+    """The rows of one event; the last ones flag what a reader must know of its spelling."""
+    try:
+        decoded = decode_event(event)
+    except BadInput as error:
+        return [
+            ("event", event.decode(errors="backslashreplace")),
+            ("caution", f"not in the event model: {error.what}"),
+        ]
+    rows: list[Row] = [
+        ("time", decoded.time and f"{decoded.time.isoformat().replace('+00:00', 'Z')} (as the source claims)"),
+        ("who", decoded.actor and who(decoded.actor)),
+        ("what", _what(decoded)),
+    ]
+    targets = decoded.targets or []
+    rows += [("to what", _target(target)) for target in targets[:_TARGETS_SHOWN_MAX]]
+    if len(targets) > _TARGETS_SHOWN_MAX:
+        rows.append(("", f"and {len(targets) - _TARGETS_SHOWN_MAX} more"))
+    origin = decoded.origin
+    rows += [
+        ("outcome", ": ".join(part for part in (decoded.outcome, decoded.reason) if part)),
+        ("from where", origin and ", ".join(part for part in (origin.ip, origin.device, origin.user_agent) if part)),
+        ("within", decoded.scope and _scope(decoded.scope)),
+        ("message", decoded.message),
+        ("id", decoded.id),
+    ]
+    return rows + caution_rows(event)
+
+
+def caution_rows(event: bytes) -> list[Row]:
+    """A row that flags keys given twice, if there are any."""
+    doubled = duplicate_keys(event)
+    if not doubled:
+        return []
+    return [
+        ("caution", f"keys given twice: {', '.join(doubled)}; the last counts here, other readers may take the first")
+    ]
+
+
+def head_row(head: Head, source: str = "") -> Row:
+    """What the log itself says of an event. `source` is the name of its number, where it is known."""
+    return ("received", f"{rfc3339(head.received_us)} from source {head.source}{f' ({source})' if source else ''}")
+
+
+def who(actor: Actor) -> str:
+    """An actor, and for whom it acted."""
+    words = []
+    one: Actor | None = actor
+    while one is not None:
+        words.append(_named(one.type, one.name or one.email, one.id))
+        one = one.on_behalf_of
+    return ", for ".join(words)
+
+
+def _what(event: Event) -> str:
+    kind = ", ".join(part for part in (event.verb, event.category, event.severity) if part)
+    return f"{event.action} ({kind})" if kind else event.action
+
+
+def _target(target: Target) -> str:
+    named = _named(target.type, target.name, target.id)
+    owner = f", owned by {target.owner}" if target.owner else ""
+    return f"{named}{owner}{f', in {_scope(target.scope)}' if target.scope else ''}"
+
+
+def _scope(scope: Scope) -> str:
+    parts: Sequence[tuple[str, str | None]] = (
+        ("tenant", scope.tenant), ("account", scope.account), ("project", scope.project), ("region", scope.region),
+    )  # fmt: skip
+    return ", ".join(f"{label} {value}" for label, value in parts if value)
+
+
+def _named(kind: str | None, name: str | None, id_: str | None) -> str:
+    """`user Anna Example <42>`, with what there is."""
+    if name and id_ and name != id_:
+        name = f"{name} <{id_}>"
+    return " ".join(part for part in (kind, name or id_) if part) or "(not named)"

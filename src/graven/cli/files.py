@@ -1,0 +1,49 @@
+"""Files that people name on the command line: read whole and bounded, written private and at one stroke."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from graven.core.errors import BadInput
+
+READ_BYTES_MAX = 256 << 20
+
+
+def read_file(path: Path, *, max_bytes: int = READ_BYTES_MAX) -> bytes:
+    """The bytes of a file, or of standard input for `-`. Raises BadInput: it cannot be read, or is larger."""
+    try:
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(max_bytes + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise BadInput(f"the file cannot be read: {error.strerror}", place=str(path)) from None
+    if len(data) > max_bytes:
+        raise BadInput(f"the file has more than {max_bytes} bytes", place=str(path))
+    return data
+
+
+def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
+    """Put `data` at `path`, mode 0600, durable, whole or not at all. With `replace` off, an existing file is refused.
+
+    Raises BadInput when it cannot be written there.
+    """
+    try:
+        if not replace and (path.exists() or path.is_symlink()):
+            raise FileExistsError(17, "a file is there already")
+        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if replace:
+                Path(temporary).replace(path)
+            else:
+                path.hardlink_to(temporary)  # unlike a rename, this never takes the place of a file
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInput(f"the file cannot be written: {error.strerror}", place=str(path)) from None

@@ -1,0 +1,65 @@
+"""`graven init`: a new log and its keyring."""
+
+from pathlib import Path
+
+import click
+
+from graven.app import create_log, keys_dir
+from graven.cli.files import read_file
+from graven.cli.options import json_option, path_option
+from graven.cli.output import print_fields, print_json, print_line, shown
+from graven.config import CONFIG_NAME, load_config
+from graven.keys.passphrase import read_passphrase
+
+
+@click.command("init")
+@click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--origin", metavar="NAME", help="The log's name for ever, as example.com/log. Without it: a random one.")
+@path_option("--keys", "keys", "Where the keyring goes; without it, DIR.keys beside DIR.", metavar="DIR")
+@path_option("--passphrase-file", "passphrase_file", "Seal the keyring with the passphrase in this file (mode 0600).")
+@path_option("--successor-of", "successor_of", "The last checkpoint of the log that this one goes on from.")
+@json_option
+def command(
+    directory: Path,
+    origin: str | None,
+    keys: Path | None,
+    passphrase_file: Path | None,
+    successor_of: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a new log in DIR, its keys, and its first signed checkpoint. Asks nothing.
+
+    DIR must be empty or not be there. The keys are made beside it, never in it, readable for this user alone.
+    """
+    published = create_log(
+        directory,
+        origin=origin,
+        passphrase=read_passphrase(str(passphrase_file)) if passphrase_file else None,
+        passphrase_file=str(passphrase_file.absolute()) if passphrase_file else None,
+        successor_of=read_file(successor_of) if successor_of else None,
+        keyring_dir=keys.absolute() if keys else None,
+    )
+    config = load_config(directory / CONFIG_NAME)
+    place = keys_dir(directory, config)
+    if as_json:
+        print_json(
+            {
+                "dir": str(directory.absolute()),
+                "keys": str(place),
+                "origin": config.origin,
+                "vkeys": list(config.vkeys),
+                "size": published.checkpoint.size,
+            }
+        )
+        return
+    print_line(f"made the log {shown(config.origin)}")
+    print_fields(
+        [
+            ("data", directory.absolute()),
+            ("keys", f"{place} ({'sealed by a passphrase' if passphrase_file else 'not sealed'}, mode 0600)"),
+            ("vkey", config.vkeys[0]),
+        ]
+    )
+    print_line("Give the vkey to whoever will check this log, by another way than this machine.")
+    print_line("Lost keys are lost events. Back them up, off this machine:")
+    print_line(f"  graven keys backup KIT_FILE --passphrase-file FILE --dir {shown(directory)}")

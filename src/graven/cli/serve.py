@@ -1,0 +1,88 @@
+"""`graven serve`: the HTTP doors over one log."""
+
+from pathlib import Path
+
+import click
+
+from graven.app import keys_dir, open_keyring, public_keys
+from graven.cli.options import json_option, path_option
+from graven.cli.output import print_fields, print_json, print_line
+from graven.config import CONFIG_NAME, Config, load_config, parse_listen
+from graven.core.errors import BadInput, Broken
+from graven.keys.signer import LogSigner
+from graven.log.view import View
+from graven.server.serve import run, tls_context
+
+
+@click.command("serve")
+@click.option(
+    "--dir", "directory", type=click.Path(path_type=Path), envvar="GRAVEN_DIR", metavar="DIR",
+    help="The directory of the log (or GRAVEN_DIR; or what --config names).",
+)  # fmt: skip
+@click.option("--listen", metavar="HOST:PORT", help="Where to listen; without it, [server] listen. Port 0: a free one.")
+@path_option("--config", "config_file", "A configuration file instead of DIR/graven.toml.")
+@click.option("--check", is_flag=True, help="Judge configuration, keys and directory, start nothing.")
+@json_option
+def command(directory: Path | None, listen: str | None, config_file: Path | None, check: bool, as_json: bool) -> None:
+    """Serve the log until SIGTERM or Ctrl-C. Prints `listening on http://HOST:PORT` when it is ready.
+
+    What was acknowledged is durable whenever it stops. While it runs, `append`, `token`, `source`, `keys backup` and
+    `backup` go through its control socket, DIR/state/control.sock. If another process holds the log, it is waited for,
+    up to ten seconds.
+    """
+    place, config = _configuration(directory, config_file)
+    if listen is not None:
+        parse_listen(listen)
+    if not check:
+        run(place, config, listen=listen)
+        return
+    size = _check(place, config)
+    address = listen or config.server.listen
+    if as_json:
+        print_json({"ok": True, "dir": str(place), "origin": config.origin, "size": size, "listen": address})
+        return
+    print_line("configuration ok")
+    print_fields(
+        [("origin", config.origin), ("dir", place), ("keys", keys_dir(place, config)), ("entries", size),
+         ("listen", address)]
+    )  # fmt: skip
+
+
+def _configuration(directory: Path | None, config_file: Path | None) -> tuple[Path, Config]:
+    """The log's directory and its configuration. Raises BadInput when neither is named."""
+    if config_file is None:
+        if directory is None:
+            raise BadInput("which log is to be served?", mend="--dir DIR, --config FILE, or GRAVEN_DIR")
+        return directory, load_config(directory / CONFIG_NAME)
+    config = load_config(config_file)
+    if directory is None:
+        directory = Path(config.dir) if config.dir is not None else config_file.absolute().parent
+    return directory, config
+
+
+def _check(directory: Path, config: Config) -> int:
+    """The published size, once everything a start needs was found in order. Nothing is locked or written.
+
+    Raises what the start would raise, as far as it can be known without recovery.
+    """
+    tls_context(config)
+    signer = LogSigner(open_keyring(directory, config))
+    if signer.keys != public_keys(config):
+        raise Broken(
+            "the keyring holds other signing keys than the configuration names",
+            place=str(keys_dir(directory, config)),
+            mend="give this log its own keyring in [keys] dir",
+        )
+    if not signer.mark_known:
+        raise Broken(
+            "what was signed before is not known, so nothing would be signed",
+            place=str(keys_dir(directory, config)),
+            mend="graven keys seen CHECKPOINT_FILE",
+        )
+    with View(directory, signer.keys, None) as view:
+        if view.header.origin != config.origin:
+            raise Broken(
+                f"the journal is of another log: {view.header.origin!r}, the configuration of {config.origin!r}",
+                place=str(directory / "journal"),
+            )
+        return view.published.checkpoint.size

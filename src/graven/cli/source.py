@@ -1,0 +1,140 @@
+"""`graven source`: the register of who may produce events."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from graven.cli.listing import print_table, read_rows
+from graven.cli.options import Decorator, dir_option, json_option
+from graven.cli.output import print_json, print_line, shown
+from graven.cli.writing import open_writing, source_rows
+from graven.core.errors import BadInput
+from graven.log.registers import GRADES
+
+
+def _fields(function: Any) -> Any:
+    """The options of `add` and `change`."""
+    options: tuple[Decorator, ...] = (
+        click.option("--type", "kind", metavar="TEXT", help="What it is: application, database, cloud, …"),
+        click.option("--owner", metavar="TEXT", help="Who answers for it."),
+        click.option("--grade", type=click.Choice(GRADES), help="How much its word is worth, by how it comes here."),
+        click.option("--class", "class_name", metavar="CLASS", help="The retention class of its events."),
+        click.option(
+            "--allow-class", "classes", multiple=True, metavar="CLASS",
+            help="A class its events may name instead; may be given again.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group("source")
+def command() -> None:
+    """Register, change and retire producers of events. Each change is an event of the log."""
+
+
+@command.command("list")
+@dir_option
+@json_option
+def list_(directory: Path, as_json: bool) -> None:
+    """List the sources."""
+    rows = read_rows(directory, lambda client: client.sources(), source_rows)
+    if as_json:
+        print_json({"sources": rows})
+        return
+    table = [
+        (
+            str(row["number"]),
+            row["name"] + (" (retired)" if row["retired"] else ""),
+            row["type"],
+            row["grade"],
+            ",".join((row["class"], *row["classes"])),
+            row["owner"],
+        )
+        for row in rows
+    ]
+    print_table(("NUMBER", "NAME", "TYPE", "GRADE", "CLASSES", "OWNER"), table)
+
+
+@command.command("add")
+@click.argument("name", metavar="NAME")
+@dir_option
+@_fields
+@json_option
+def add(
+    name: str,
+    directory: Path,
+    kind: str | None,
+    owner: str | None,
+    grade: str | None,
+    class_name: str | None,
+    classes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Register the source NAME. Its number is given once and stands in the head of each of its events."""
+    fields = _given(kind, owner, grade, class_name, classes)
+    with open_writing(directory) as log:
+        row = log.add_source(name, **fields)
+    _print(row, "registered", as_json=as_json)
+
+
+@command.command("change")
+@click.argument("name", metavar="NAME")
+@dir_option
+@_fields
+@click.option("--no-classes", is_flag=True, help="Its events may name no other class any more.")
+@json_option
+def change(
+    name: str,
+    directory: Path,
+    kind: str | None,
+    owner: str | None,
+    grade: str | None,
+    class_name: str | None,
+    classes: tuple[str, ...],
+    no_classes: bool,
+    as_json: bool,
+) -> None:
+    """Change what is given of the source NAME. --allow-class adds to the classes its events may name."""
+    if no_classes and classes:
+        raise BadInput("--allow-class and --no-classes contradict each other", mend="give one of them")
+    fields = _given(kind, owner, grade, class_name, classes)
+    with open_writing(directory) as log:
+        if classes:
+            before = next((row["classes"] for row in log.sources() if row["name"] == name), ())
+            fields["classes"] = list(dict.fromkeys((*before, *classes)))
+        elif no_classes:
+            fields["classes"] = []
+        if not fields:
+            raise BadInput("nothing to change was given", mend="graven source change --help")
+        row = log.change_source(name, **fields)
+    _print(row, "changed", as_json=as_json)
+
+
+@command.command("retire")
+@click.argument("name", metavar="NAME")
+@dir_option
+@json_option
+def retire(name: str, directory: Path, as_json: bool) -> None:
+    """Retire the source NAME: no event is taken from it any more. Its number is never given again."""
+    with open_writing(directory) as log:
+        row = log.retire_source(name)
+    _print(row, "retired", as_json=as_json)
+
+
+def _given(
+    kind: str | None, owner: str | None, grade: str | None, class_name: str | None, classes: tuple[str, ...]
+) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "type": kind, "owner": owner, "grade": grade, "class": class_name, "classes": list(classes) or None,
+    }  # fmt: skip
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _print(row: dict[str, Any], done: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(row)
+    else:
+        print_line(f"{done} {shown(row['name'])}, source {row['number']}")

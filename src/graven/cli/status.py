@@ -1,0 +1,128 @@
+"""`graven status`: how large the log is, who vouches for it, and what would be lost with this host."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from graven.app import keys_dir, open_keyring, open_view
+from graven.cli.options import dir_option, json_option
+from graven.cli.output import print_fields, print_json, print_line, shown
+from graven.config import CONFIG_NAME, Config, load_config
+from graven.core.errors import GravenError
+from graven.core.spelling import encode_base64
+from graven.journal.segment import list_segments
+from graven.log.acts import rfc3339
+from graven.log.view import View
+from graven.server.control_client import ControlClient, NoServer
+from graven.server.health import ROLLBACK_NOTE, TRUST
+
+
+@click.command("status")
+@dir_option
+@json_option
+def command(directory: Path, as_json: bool) -> None:
+    """Say where the log stands: what a running server says; without one, what is on disk."""
+    config = load_config(directory / CONFIG_NAME)
+    with open_view(directory, config, need_keys=False) as view:
+        document = _log(view)
+        try:
+            document |= ControlClient(directory).status()
+            document["server"] = "running"
+        except NoServer:
+            document["server"] = "not running"
+        document["keys"] = _keys(view, config)
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+
+
+def _log(view: View) -> dict[str, Any]:
+    """What the disk says, in the words of GET /api/v1/status."""
+    published = view.published
+    times = [signed.time for signed in published.signed if signed.time is not None]
+    return {
+        "origin": view.header.origin,
+        "size": view.size,
+        "published": {
+            "size": published.checkpoint.size,
+            "root": encode_base64(published.checkpoint.root),
+            "time": rfc3339(max(times) * 1_000_000) if times else None,
+            "signatures": len(published.signed),
+            "state": TRUST,
+        },
+        "note": ROLLBACK_NOTE,
+    }
+
+
+def _keys(view: View, config: Config) -> dict[str, Any]:
+    """The keyring: its copies, and how many events no recovery kit opens."""
+    place = keys_dir(view.directory, config)
+    row: dict[str, Any] = {"dir": str(place), "present": place.exists(), "replicas": list(config.keys.replicas)}
+    if not place.exists():
+        return row
+    try:
+        keyring = open_keyring(view.directory, config)
+        row["replica_gaps"] = keyring.replica_gaps()
+        row["notes"] = list(keyring.notes)
+        kit_segment = view.registers().kit_segment
+    except GravenError as error:
+        return {**row, "error": str(error)}
+    row["kit"] = kit_segment is not None
+    row["events_only_here"] = _events_after(view, kit_segment)
+    return row
+
+
+def _events_after(view: View, kit_segment: int | None) -> int:
+    """Events in segments begun after the newest kit: only this host's copies of the keyring open them."""
+    if kit_segment is None:
+        return view.size
+    starts = [segment.start for segment in list_segments(str(view.directory / "journal"))]
+    return max(0, view.size - min((start for start in starts if start > kit_segment), default=view.size))
+
+
+def _print(document: dict[str, Any]) -> None:
+    published, keys = document["published"], document["keys"]
+    print_line(shown(document["origin"]))
+    rows = [
+        ("committed", f"{document['size']} entries"),
+        ("published", f"{published['size']} entries, {published['time'] or 'at no stated time'}"),
+        ("root", published["root"]),
+        ("trust", published["state"]),
+        ("", document["note"]),
+        ("server", _server(document)),
+        ("keyring", _keyring(keys)),
+    ]
+    if "events_only_here" in keys:
+        rows.append(("only here", _only_here(keys)))
+    rows += [("", note) for note in keys.get("notes", ())]
+    print_fields(rows)
+
+
+def _server(document: dict[str, Any]) -> str:
+    if document["server"] != "running":
+        return "not running"
+    error = f": {document['error']}" if document.get("error") else ""
+    return f"running, process {document.get('pid')}, {document.get('state')}{error}"
+
+
+def _keyring(keys: dict[str, Any]) -> str:
+    if not keys["present"]:
+        return f"none at {keys['dir']}: events cannot be read, nothing can be signed"
+    if "error" in keys:
+        return f"{keys['dir']}: {keys['error']}"
+    gaps = sum(keys["replica_gaps"].values())
+    behind = f", {gaps} file(s) behind: graven keys replicate" if gaps else ""
+    return f"{keys['dir']}, {len(keys['replicas'])} replica(s){behind}"
+
+
+def _only_here(keys: dict[str, Any]) -> str:
+    count = keys["events_only_here"]
+    if not keys["kit"]:
+        return f"{count} events: no recovery kit was made yet (graven keys backup)"
+    return (
+        f"{count} events are newer than the last recovery kit (graven keys backup)"
+        if count
+        else "nothing: the last recovery kit opens every event"
+    )
