@@ -82,7 +82,7 @@ def test_the_newest_generation_stands_for_the_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["notes.txt", "0.0.seg", "00000000000000000000.0.seg", "a.b.seg"])
 def test_a_foreign_file_in_the_journal_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    with pytest.raises(Broken, match="no segment|not spelled") as caught:
+    with pytest.raises(Broken, match=r"no segment|not spelled") as caught:
         list_segments(str(tmp_path))
     assert name in caught.value.place
 
