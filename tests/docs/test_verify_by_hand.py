@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from graven.log.types import Batch
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "src" / "graven" / "demo" / "verify-by-hand.sh"
 BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "verify-by-hand.md").read_text(), re.DOTALL)
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, ("bash", "openssl", "sha256sum", "base64", "od"))),
+    reason="coreutils or openssl is missing",
+)
 
 EVENTS = [
     b'{"action":"user.login"}',

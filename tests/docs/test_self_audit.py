@@ -1,0 +1,110 @@
+"""docs/self-audit.md names every act of Graven's own, with exactly the fields that such an event holds."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graven import app
+from graven.log import acts, admin
+from graven.log.acts import ACTS, SELF_CLASS, SELF_SOURCE
+from graven.log.registers import Erasure, Registers
+from graven.log.types import Batch
+
+PAGE = (Path(__file__).parents[2] / "docs" / "self-audit.md").read_text()
+ROWS = {
+    name: re.sub(r"\([^)]*\)", "", data)
+    for name, data in re.findall(r"^\| `(graven\.[a-z_.]+)` \|[^|]*\|([^|]*)\|$", PAGE, re.MULTILINE)
+}
+OPTIONAL = {"successor_of"}
+
+
+def fields(action: str) -> set[str]:
+    return set(re.findall(r"`([a-z_0-9]+)`", ROWS[action]))
+
+
+def test_every_act_is_on_the_page() -> None:
+    assert list(ROWS) == list(ACTS)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, object]]]:
+    """The acts of a log to which nearly everything has happened: action -> events."""
+    directory = tmp_path_factory.mktemp("acts") / "log"
+    app.create_log(directory, origin="example.com/log")
+    log = app.Log.open(directory, serve=True)
+    log.close("it was time")
+    log = app.Log.open(directory, serve=True)
+    log._serving = False  # as if it had been killed: no stop
+    log.close()
+    config = directory / "graven.toml"
+    config.write_text(config.read_text().replace("# interval_ms = 1000", "interval_ms = 900"))
+    segment = next((directory / "journal").glob("*.seg"))
+    segment.write_bytes(segment.read_bytes() + b"GRVB unfinished")
+    with app.Log.open(directory) as log:
+        now_us = log.clock.now_us()
+        log.commit(Batch([b'{"action":"a","id":"1"}'], ["1"], 1, now_us))
+        log.commit(Batch([b'{"action":"b","id":"1"}'], ["1"], 1, now_us - 5_000_000))
+        admin.create_token(log, "laptop", ["ingest"])
+        admin.revoke_token(log, "laptop")
+        admin.change_source(log, "laptop", declared={"default"}, owner="somebody")
+    graven("backup", f"{directory}.copy", "--dir", str(directory))
+    graven("keys", "backup", f"{directory}.kit", "--no-passphrase", "--dir", str(directory))
+    lose_an_acknowledged_event(directory)
+    with app.Log.open(directory, declare_loss="a reason"):
+        pass
+    found: dict[str, list[dict[str, object]]] = {}
+    with app.open_view(directory) as view:
+        for record in view.records(0, view.size):
+            assert record.event is not None and record.head is not None
+            event = json.loads(record.event)
+            assert (record.class_name == SELF_CLASS) == (record.head.source == SELF_SOURCE)
+            if record.head.source == SELF_SOURCE:
+                found.setdefault(event["action"], []).append(event)
+    return found
+
+
+@pytest.mark.parametrize("action", [action for action in ACTS if action != acts.ERASURE])
+def test_the_page_says_what_data_holds(made: dict[str, list[dict[str, object]]], action: str) -> None:
+    assert made[action], f"the log of this test has no {action}"
+    for event in made[action]:
+        data = event["data"]
+        assert isinstance(data, dict)
+        assert set(data) - OPTIONAL == fields(action) - OPTIONAL
+        assert set(event) <= {"time", "actor", "action", "verb", "category", "outcome", "message", "changes", "data"}
+
+
+def test_an_erasure_is_read_as_the_page_says() -> None:
+    """Nothing writes one yet: the page and the register of erasures must name the same fields."""
+    values = {"segment": 0, "class": "hr", "kind": "raw", "key_id": "00" * 16, "first": 1, "last": 2, "reason": "law"}
+    assert set(values) == fields(acts.ERASURE)
+    registers = Registers()
+    registers.apply(7, acts.act(acts.ERASURE, now_us=0, data=values))
+    assert registers.erasures == (Erasure(7, 0, "hr", "raw", "00" * 16),)
+
+
+def graven(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "graven", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def lose_an_acknowledged_event(directory: Path) -> None:
+    """A server dies between a commit and its publication, and the disk loses the frame."""
+    script = (
+        "import os, sys, pathlib; from graven.app import Log\n"
+        "log = Log.open(pathlib.Path(sys.argv[1]))\n"
+        "log.publisher._stopping.set(); log.publisher.wake(); log.publisher._thread.join()\n"
+        "log.publish()\n"
+        "log.append([{'action': 'committed only'}])\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(directory)], timeout=60, check=True)
+    segment = max((directory / "journal").glob("*.seg"))
+    data = bytearray(segment.read_bytes())
+    data[-40] ^= 1
+    segment.write_bytes(data)
