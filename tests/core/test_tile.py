@@ -270,6 +270,14 @@ def test_bundles_of_32_byte_entries_take_the_same_bytes(count: int, random: obje
         assert refusal.value.place == "here"
 
 
+def test_a_full_bundle() -> None:
+    entries = oracle.leaves(256)
+    data = encode_bundle(entries)
+    assert data == encode_entries(b"".join(entries))
+    assert len(data) == 256 * 34
+    assert decode_bundle(data, 256) == decode_entries(data, 256) == entries
+
+
 @pytest.mark.parametrize("length_bytes", [0, 31, 33, 32 * 257])
 def test_entries_that_make_no_bundle_are_refused(length_bytes: int) -> None:
     with pytest.raises(BadInput):
