@@ -146,7 +146,7 @@ def test_refused_events_stay_counted_until_taken() -> None:
     with pytest.raises(Busy, match="take_refused"):
         box.put(b"d", wait_s=0)
     box.settle(1)
-    with pytest.raises(BadInput, match=r"refused 1 events: not this one \(event 0\)"):
+    with pytest.raises(BadInput, match=r"refused: 1; the first because not this one \(event 0\)"):
         box.flush(1)
     ((event, error),) = box.take_refused()
     assert (event, error.what) == (b"a", "not this one")

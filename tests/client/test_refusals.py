@@ -20,6 +20,7 @@ def refusal(status: int, retry_after: str = "", *, of_events: bool = False, **ro
     ("status", "kind"),
     [
         (301, BadInput), (308, BadInput), (400, BadInput), (401, BadInput), (403, BadInput), (404, BadInput),
+        (405, BadInput), (408, NoAnswer), (409, BadInput),
         (413, BadInput), (415, BadInput), (418, BadInput), (422, BadInput), (429, Busy), (500, Broken), (502, NoAnswer),
         (503, Busy), (504, NoAnswer), (507, Broken), (204, Broken), (100, Broken),
     ],
@@ -56,12 +57,18 @@ def test_retry_after(header: str, said: object, seconds: int) -> None:
         assert isinstance(error, Busy) and error.retry_after_s == seconds
 
 
+def test_what_is_not_there_yet_may_be_asked_for_again() -> None:
+    error = refusal(409, "2", what="not published yet")
+    assert isinstance(error, Busy) and error.retry_after_s == 2
+
+
 def test_bad_events_are_named() -> None:
     faults = [{"position": 3, "path": "$.verb", "what": "unknown", "mend": "read"}, "nonsense", {"position": "x"}]
     error = refusal(400, of_events=True, what="w", errors=faults)
     assert isinstance(error, Refusal)
     assert error.errors == [faults[0], {"position": None, "path": "", "what": "", "mend": ""}]
-    assert isinstance(refusal(400, of_events=True, what="class not allowed"), Refusal)
+    error = refusal(400, of_events=True, what="class not allowed", place="event 3 at $.class")
+    assert isinstance(error, Refusal) and error.place == "POST x: event 3 at $.class"
     assert not isinstance(refusal(400, what="w", errors=faults), Refusal), "only where events were sent"
 
 

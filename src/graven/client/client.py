@@ -221,8 +221,8 @@ class Client:
         """The proof that the event at `index` is in the published log, checked.
 
         Raises:
-            Disproved: it does not hold, or is for another index. Broken: it is none. BadInput: not there, not published
-            yet, or no right to read it. Busy, NoAnswer.
+            Disproved: it does not hold, or is for another index. Broken: it is none. BadInput: not there, or no right
+            to read it. Busy: not published yet, after asking again for a while. NoAnswer.
         """
         self._check_open()
         return self._reading.evidence(index)

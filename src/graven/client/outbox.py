@@ -121,9 +121,10 @@ class Outbox:
                 what = f"{target - self._gone} events are not sent yet"
                 raise Busy(what, place=self._reason(), mend="they stay queued: flush again")
             if self._refused:
+                first = self._refused[0][1]
                 raise BadInput(
-                    f"the server refused {len(self._refused)} events: {self._refused[0][1].what}",
-                    place=self._refused[0][1].place,
+                    f"events the server refused: {len(self._refused)}; the first because {first.what}",
+                    place=first.place,
                     mend="take_refused() hands them back; the others are stored",
                 )
 

@@ -54,7 +54,7 @@ class Reading:
         return self._json(f"/api/v1/events/{_check_index(index)}", RECORD_BYTES_MAX)
 
     def evidence(self, index: int) -> Proved:
-        """The evidence for `index`, checked. Raises Disproved, and Broken when it is none."""
+        """The evidence for `index`, checked. Raises Disproved; Broken when it is none; Busy: not published."""
         reply = self._get(f"/api/v1/events/{_check_index(index)}/evidence", MAX_EVIDENCE_BYTES)
         try:
             verified = verify_evidence(parse_evidence(reply.data), keys=self._keys, verify=verify_signature)

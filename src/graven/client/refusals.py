@@ -27,30 +27,38 @@ def error_of(reply: Reply, place: str, *, of_events: bool = False) -> GravenErro
     """The error that `reply`, which is no success, stands for. `place` names the exchange.
 
     BadInput for 3xx and 4xx, with `of_events` a `Refusal` where it is about the events (413, and 400 or 422 in Graven's
-    own words); Busy for 429 and 503; NoAnswer for 502 and 504, which a proxy says when the server is away; else Broken,
-    or Disproved when the server says so of its own store.
+    own words); Busy for 429, 503, and a 409 that says when to ask again; NoAnswer for 408, and for 502 and 504, which
+    a proxy says when the server is away; else Broken, or Disproved when the server says so of its own store.
     """
     row = _error_object(reply.data)
     what = _words(row.get("what")) or f"the server answers {reply.status} without saying why"
     place = ": ".join(filter(None, (place, _words(row.get("place")))))
     mend = _words(row.get("mend")) or _MENDS.get(reply.status, "")
     status = reply.status
-    if status in (429, 503):
+    if status in (429, 503) or (status == 409 and reply.retry_after):
         return Busy(what, retry_after_s=_seconds(reply.retry_after, row.get("retry_after_s")), place=place, mend=mend)
-    if status in (502, 504):
-        return NoAnswer(f"something before the server answers {status}", place=place)
+    if status in (408, 502, 504):
+        return NoAnswer(what, place=place, mend=mend)
     if 300 <= status < 400:
         mend = "give the address itself: a token is sent to no other"
         return BadInput(f"the server sends to another address ({status})", place=place, mend=mend)
     if 400 <= status < 500:
         if of_events and (status == 413 or (status in (400, 422) and row)):
-            return Refusal(_faults(row.get("errors")) or [{"position": None, "path": "", "what": what, "mend": mend}])
+            return _refusal(_faults(row.get("errors")), what, place, mend)
         return BadInput(what, place=place, mend=mend)
     if row.get("kind") == "disproved":
         return Disproved(
             what, expected=_words(row.get("expected")), found=_words(row.get("found")), place=place, mend=mend
         )
     return Broken(what, place=place, mend=mend)
+
+
+def _refusal(faults: list[Fault], what: str, place: str, mend: str) -> Refusal:
+    if faults:
+        return Refusal(faults)
+    error = Refusal([{"position": None, "path": "", "what": what, "mend": mend}])
+    error.place = place  # the server's own words, which may name an event
+    return error
 
 
 def _error_object(data: bytes) -> dict[str, Any]:

@@ -147,6 +147,8 @@ class Transport:
                 )
             if time.monotonic() > deadline:
                 raise NoAnswer(f"the answer took longer than {self._timeout_s:g} s", place=place)
+        if "Content-Length" not in response.headers and "Transfer-Encoding" not in response.headers:
+            raise NoAnswer("an answer whose end cannot be told from a cut", place=place)
         return b"".join(parts)
 
 
