@@ -173,6 +173,10 @@ class Keyring:
         """Whether the key is there; raises as `data_key`."""
         return self.find_data_key(key_id, segment_start) is not None
 
+    def segment_keys(self, segment_start: int) -> dict[bytes, bytes]:
+        """Every key of a segment that is there: id -> 32-byte key. Raises as `data_key`."""
+        return {key.id: key.key for keys in self._segment_keys(segment_start) for key in keys.values()}
+
     def destroy(self, key_id: bytes, segment_start: int | None = None) -> bool:
         """Take a data key out of every copy for good; False if none had it.
 

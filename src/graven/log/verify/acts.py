@@ -1,0 +1,166 @@
+"""What Graven's own events say of the files: which cuts are named, which erasures were published, which keys signed.
+
+An erased slot, or a data key that is gone, needs an erasure event that was published and names exactly it. A file in
+`journal/torn/` needs the event that names it, unless recovery made it just now and a crash kept it from saying so.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from graven.core.errors import GravenError
+from graven.core.note import Key, format_vkey
+from graven.journal.segment import SegmentFile
+from graven.log import acts
+from graven.log.verify.reading import read_bounded
+from graven.log.verify.report import Findings
+from graven.log.verify.task import Act, Slots
+
+_TORN_SIZE_MAX = 1 << 31
+
+DataKeyName = tuple[int, str, str, str]
+"""(segment start, class, kind, key id in hex), as an erasure event names a data key."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where the journal ends: the last segment's name, the offset behind its last whole frame, and the index."""
+
+    segment: str
+    offset: int
+    index: int
+
+
+@dataclass(slots=True)
+class Acts:
+    """Graven's own events, as far as they say something about files."""
+
+    erasures: dict[int, DataKeyName] = field(default_factory=dict)
+    torn: dict[str, str] = field(default_factory=dict)
+    genesis: Mapping[str, object] | None = None
+    complete: bool = True
+    """False where keys of a segment could not be read: an event that is not found may be among what stays sealed."""
+
+    def take(self, found: Iterable[Act]) -> None:
+        for act in found:
+            data = act.data
+            if act.action == acts.ERASURE:
+                self.erasures[act.index] = _named_key(data)
+            elif act.action in (acts.RECOVERY, acts.LOSS):
+                self.torn[str(data.get("file"))] = str(data.get("sha256"))
+            elif act.action == acts.GENESIS and act.index == 0:
+                self.genesis = data
+
+
+def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Findings) -> None:
+    """Judge erased slots, and slots whose key is not in the keyring."""
+    say = findings.disprove if own.complete else findings.fail
+    erased = {key for index, key in own.erasures.items() if index < published}
+    merged: dict[tuple[int, str, str, bytes, int | None], tuple[int, int, int]] = {}
+    for one in slots:
+        group = one.segment, one.class_name, one.kind, one.key_id, one.erasure
+        first, last, count = merged.get(group, (one.first, one.last, 0))
+        merged[group] = min(first, one.first), max(last, one.last), count + one.count
+    for (segment, class_name, kind, key_id, erasure), (first, last, count) in merged.items():
+        key = segment, class_name, kind, key_id.hex()
+        place = f"segment {segment}, {kind}s of class {class_name}, key {key_id.hex()}"
+        if erasure is None:
+            if key in erased:
+                findings.note(f"{count} {kind}s cannot be read: their key was erased, as an event says ({place})")
+            else:
+                say("a key id gone without an erasure event", place, first, last + 1)
+        elif own.erasures.get(erasure) != key:
+            what = f"erased without an erasure event: index {erasure} names no such erasure"
+            say(what, place, first, last + 1)
+        elif erasure >= published:
+            findings.disprove(f"erased by an event that is not published: index {erasure}", place, first, last + 1)
+        else:
+            findings.note(f"{count} {kind}s are erased, as the event at index {erasure} says ({place})")
+
+
+def check_keys(
+    segment: int, named: Iterable[tuple[str, str, bytes]], held: Collection[bytes], own: Acts, published: int,
+    findings: Findings,
+) -> None:  # fmt: skip
+    """Every data key that a segment's header names is in the keyring, or was erased by a published event."""
+    say = findings.disprove if own.complete else findings.fail
+    erased = {key for index, key in own.erasures.items() if index < published}
+    for class_name, kind, key_id in named:
+        if key_id not in held and (segment, class_name, kind, key_id.hex()) not in erased:
+            place = f"segment {segment}, {kind}s of class {class_name}, key {key_id.hex()}"
+            say("a key id gone without an erasure event", place)
+
+
+def check_torn(
+    directory: Path, names: Iterable[str], own: Acts, segments: Sequence[SegmentFile], end: End, findings: Findings
+) -> None:
+    """Every file in `journal/torn/` is the one its event names."""
+    names = list(names)
+    for name in names:
+        place = f"journal/torn/{name}"
+        if name.endswith(".tmp"):
+            findings.note(f"an unfinished write, as a crash may leave it: {place}")
+            continue
+        try:
+            data = read_bounded(str(directory / "journal" / "torn" / name), _TORN_SIZE_MAX)
+        except GravenError as error:
+            findings.error(error, place)
+            continue
+        if data is None:
+            continue  # gone since it was listed
+        digest = sha256(data).hexdigest()
+        if name in own.torn:
+            if own.torn[name] != digest:
+                findings.disprove(
+                    f"the bytes kept by recovery were changed: expected SHA-256 {own.torn[name]}, found {digest}", place
+                )
+        elif _just_cut(name, digest, segments, end):
+            findings.note(f"{place} is not named by an event yet: the next start does that")
+        else:
+            say = findings.disprove if own.complete else findings.fail
+            say("a file in torn/ that no event names", place)
+    for name in sorted(own.torn.keys() - set(names)):
+        findings.note(f"the bytes kept by recovery are gone: journal/torn/{name}")
+
+
+def check_genesis(
+    own: Acts, keys: Sequence[Key], origin: str, log_id: bytes, foreign: Iterable[tuple[str, bytes]],
+    findings: Findings,
+) -> None:  # fmt: skip
+    """The first event names this log and the keys that signed it; a pinned note of another log is the one it names."""
+    genesis = own.genesis
+    if genesis is None:
+        findings.disprove("the first event is not the log's genesis", "", 0, 1)
+        return
+    vkeys = genesis.get("vkeys")
+    for key in keys:
+        if not isinstance(vkeys, list) or format_vkey(key) not in vkeys:
+            what = "the log's first event does not name a key its checkpoints are believed by"
+            findings.disprove(f"{what}: {key.name}+{key.id.hex()}", "", 0, 1)
+    if genesis.get("origin") != origin or genesis.get("log_id") != log_id.hex():
+        findings.disprove("the log's first event names another log", "", 0, 1)
+    successor = genesis.get("successor_of")
+    pinned = successor.get("checkpoint") if isinstance(successor, dict) else None
+    for path, note in foreign:
+        if pinned != note.decode("utf-8", "replace"):
+            findings.disprove("a checkpoint of another log, which the first event does not name", path)
+
+
+def _named_key(data: Mapping[str, object]) -> DataKeyName:
+    segment = data.get("segment")
+    start = segment if isinstance(segment, int) else -1
+    return start, str(data.get("class")), str(data.get("kind")), str(data.get("key_id"))
+
+
+def _just_cut(name: str, digest: str, segments: Sequence[SegmentFile], end: End) -> bool:
+    """Whether recovery can have kept these bytes with nothing appended since: they were cut at the journal's end."""
+    rest, _, head = name.rpartition(".")
+    segment, _, offset = rest.rpartition(".")
+    if head != digest[:16] or not offset.isdecimal():
+        return False
+    if segment == end.segment:
+        return int(offset) == end.offset
+    start = segment.partition(".")[0]
+    gone = all(one.name != segment for one in segments)
+    return gone and int(offset) == 0 and start.isdecimal() and int(start) >= end.index

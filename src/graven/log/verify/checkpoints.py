@@ -1,0 +1,199 @@
+"""The trees that were stated: by the published checkpoint, its history, the high-water mark, the marks in `state/`, and
+the checkpoint an auditor kept. Each is a size and a root; whether the journal leads to them is decided at the end.
+
+On a log's own directory every checkpoint must be signed by each of the log's keys, and by nobody unknown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from graven.core.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, parse_checkpoint
+from graven.core.errors import BadInput, Broken, Disproved, GravenError
+from graven.core.merkle import EMPTY_ROOT
+from graven.core.note import MAX_NOTE_BYTES, Key, parse_note
+from graven.core.spelling import encode_base64
+from graven.journal.mark import COMMITTED, MARK_SIZE, SYNCED, Mark, decode_mark
+from graven.keys.keyring import Keyring
+from graven.keys.rootkeys import HIGHEST_FILE, nothing_signed
+from graven.keys.signature import verify_signature
+from graven.log.history import PINNED
+from graven.log.verify.reading import read_bounded
+from graven.log.verify.report import Findings
+
+HISTORY_NOTES_A_TASK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A tree that something states. `proven`: the log's keys signed it."""
+
+    what: str
+    place: str
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryTask:
+    """Some notes of the history: (path relative to the log's directory)."""
+
+    directory: str
+    paths: tuple[str, ...]
+    keys: tuple[Key, ...]
+
+
+@dataclass(slots=True)
+class HistoryResult:
+    """What these notes state. `foreign` are pinned notes of other logs: (path, note)."""
+
+    stated: list[Stated] = field(default_factory=list)
+    foreign: list[tuple[str, bytes]] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+
+
+def read_published(directory: Path, keys: Sequence[Key], findings: Findings) -> tuple[Stated | None, bool]:
+    """The published checkpoint, and whether it was signed as it must be. None where not even its text can be read."""
+    place = "log/checkpoint"
+    data = _read(directory / place, place, findings)
+    if not data:
+        if data is not None:
+            findings.fail("the published checkpoint is empty", place)
+        return None, False
+    stated = _as_stated(data, "the published checkpoint", place)
+    try:
+        open_own(data, keys)
+    except GravenError as error:
+        findings.error(as_disproved(error, "the published checkpoint"), place)
+        return stated, False
+    return stated, True
+
+
+def read_highest(keyring: Keyring, keys: Sequence[Key], findings: Findings) -> Stated | None:
+    """The largest tree ever signed, as the mark beside the signing keys has it."""
+    highest: Stated | None = None
+    try:
+        marks = keyring.marks()
+    except GravenError as error:
+        findings.fail(error.what, error.place)
+        return None
+    if not any(path.startswith(f"{keyring.directory}/") for path, _ in marks):
+        findings.note(f"what was signed before is not known: {keyring.directory} has no {HIGHEST_FILE}")
+    for path, data in marks:
+        if data == nothing_signed(keyring.origin):
+            continue
+        try:
+            checkpoint = open_own(data, keys).checkpoint
+        except GravenError as error:
+            findings.error(as_disproved(error, f"the mark {HIGHEST_FILE}"), path)
+            continue
+        if highest is None or checkpoint.size > highest.size:
+            highest = Stated("the highest checkpoint ever signed", path, checkpoint.size, checkpoint.root)
+    return highest
+
+
+def read_marks(directory: Path) -> tuple[Mark | None, Mark | None]:
+    """(committed mark, synced cursor). Both may be deleted; half a record is none."""
+    found = []
+    for name, magic in (("committed", COMMITTED), ("synced", SYNCED)):
+        try:
+            data = read_bounded(str(directory / "state" / name), MARK_SIZE)
+        except (Broken, Disproved):
+            data = None
+        found.append(decode_mark(magic, data) if data else None)
+    return found[0], found[1]
+
+
+def open_since(data: bytes, keys: Sequence[Key], findings: Findings) -> Stated:
+    """The checkpoint an auditor kept. Raises BadInput when it is none, or of another log."""
+    checkpoint, _ = parse_checkpoint(parse_note(data).text)
+    if all(key.name != checkpoint.origin for key in keys):
+        raise BadInput(f"the older checkpoint is of another log: {checkpoint.origin!r}", mend="give one of this log")
+    what, place = "the older checkpoint given", "--since"
+    try:
+        open_checkpoint(data, keys, verify_signature)
+    except GravenError as error:
+        findings.error(as_disproved(error, what), place)
+    return Stated(what, place, checkpoint.size, checkpoint.root)
+
+
+def verify_history(task: HistoryTask) -> HistoryResult:
+    """Read and judge some notes of the history."""
+    result = HistoryResult()
+    for path in task.paths:
+        data = _read(Path(task.directory, path), path, result.findings, missing_is_fine=True)
+        if not data:
+            if data is not None:
+                result.findings.note("a checkpoint of the history is empty, as a power cut may leave it: " + path)
+            continue
+        try:
+            signed = open_own(data, task.keys)
+        except GravenError as error:
+            foreign = _as_stated(data, "", path)
+            if PINNED in path.split("/") and foreign is not None and _origin(data) not in {k.name for k in task.keys}:
+                result.foreign.append((path, data))
+            else:
+                result.findings.error(as_disproved(error, "a checkpoint of the history"), path)
+            continue
+        size = signed.checkpoint.size
+        if path.rpartition("/")[2] != f"{size:020d}":
+            what = f"a checkpoint of the history is of another size ({size}) than its name says"
+            result.findings.disprove(what, path)
+        result.stated.append(Stated("a checkpoint of the history", path, size, signed.checkpoint.root))
+    return result
+
+
+def check_stated(stated: Stated, roots: dict[int, bytes], end: int, findings: Findings) -> None:
+    """Whether the tree of the journal, which ends at index `end`, is the one stated."""
+    root = roots.get(stated.size) if stated.size else EMPTY_ROOT
+    if stated.size > end:
+        what = f"the journal ends at {end}, but {stated.what} is of {stated.size} entries"
+        findings.fail(what, stated.place, end, stated.size)
+        if root is None:
+            return
+    if root is None:
+        what = f"whether the journal leads to {stated.what}, of {stated.size} entries, cannot be told"
+        findings.fail(what, stated.place)
+    elif root != stated.root:
+        findings.disprove(
+            f"the journal's tree of {stated.size} entries is not that of {stated.what}:"
+            f" expected root {encode_base64(stated.root)}, found {encode_base64(root)}",
+            stated.place, 0, max(stated.size, 1),
+        )  # fmt: skip
+
+
+def open_own(data: bytes, keys: Sequence[Key]) -> SignedCheckpoint:
+    """A checkpoint from the log's own directory. Raises BadInput, Disproved."""
+    return open_checkpoint(data, keys, verify_signature, require_all=True, only_known=True)
+
+
+def as_disproved(error: GravenError, subject: str) -> GravenError:
+    """The refusal of a checkpoint, told as a finding about `subject`; an error of the storage stays what it is."""
+    found = f": {error.found}" if isinstance(error, Disproved) and error.found else ""
+    if isinstance(error, Broken):
+        return error
+    at = f" ({error.place})" if error.place else ""
+    return Disproved(f"{subject} is not the log's: {error.what}{at}{found}")
+
+
+def _read(path: Path, place: str, findings: Findings, *, missing_is_fine: bool = False) -> bytes | None:
+    try:
+        data = read_bounded(str(path), MAX_NOTE_BYTES)
+    except GravenError as error:
+        findings.error(error, place)
+        return None
+    if data is None and not missing_is_fine:
+        findings.fail("a file of the log is missing", place)
+    return data
+
+
+def _as_stated(data: bytes, what: str, place: str) -> Stated | None:
+    try:
+        checkpoint: Checkpoint = parse_checkpoint(parse_note(data).text)[0]
+    except BadInput:
+        return None
+    return Stated(what, place, checkpoint.size, checkpoint.root)
+
+
+def _origin(data: bytes) -> str:
+    return parse_checkpoint(parse_note(data).text)[0].origin

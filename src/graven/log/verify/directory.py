@@ -1,0 +1,207 @@
+"""A log's directory, verified: everything derived again from the journal, everything else compared with it.
+
+    names → what was stated (checkpoints, marks) → the journal, chunk by chunk, with the tree's files → conclusions
+
+What may change while a server writes is read in an order that keeps the answer true: what was stated first, then which
+tiles there are, then the journal, which by then holds all of it. Nothing is ever written.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from graven.core.errors import BadInput, Broken, GravenError
+from graven.core.note import Key
+from graven.core.tile import WIDTH
+from graven.keys.keyring import Keyring
+from graven.keys.rootkeys import SIGNING_FILES, load_signing_key
+from graven.log.verify import acts, checkpoints, layout
+from graven.log.verify.chain import Chain, Progress
+from graven.log.verify.checkpoints import HistoryTask, Stated
+from graven.log.verify.pool import Pool, processes_default
+from graven.log.verify.report import Findings, Report
+from graven.log.verify.segments import Segment, open_segment
+from graven.log.verify.tree import TreePlace, format_path
+
+ALONE_BYTES_MAX = 12 << 20
+"""A journal up to this long is verified by one process: more would take longer to start than to finish."""
+
+
+def verify_directory(
+    directory: str | Path,
+    *,
+    keys: Sequence[Key],
+    keyring: Keyring | None,
+    own_keys: Sequence[Key] = (),
+    since: bytes | None = None,
+    progress: Progress | None = None,
+    processes: int | None = None,
+) -> Report:
+    """Verify a log's directory. It collects what is wrong and goes on; damage never raises.
+
+    `keys` are those the caller trusts the log by; `own_keys` are the others the log says are its own (they add no
+    trust, but each must have signed too, and no third may have). `keyring` None: no payload is opened; entries are
+    taken from the bundles, and the frames' checksums and roots are checked against them. `since` is a checkpoint of
+    this log that the caller kept: its tree must be the beginning of this one. `processes` None: one a core.
+
+    Raises:
+        BadInput: the directory is no log at all, no key is given, or `since` is no checkpoint of this log.
+    """
+    directory = Path(directory)
+    if not any((directory / name).exists() for name in ("graven.toml", "journal", "log")):
+        raise BadInput("there is no log here", place=str(directory), mend="give the directory `graven init` made")
+    if not keys:
+        raise BadInput("no key to verify by", mend="give the log's verifier key: --vkey")
+    every = tuple(dict.fromkeys((*keys, *own_keys)))
+    findings = Findings()
+    kept = checkpoints.open_since(since, keys, findings) if since is not None else None
+    try:
+        return _Verification(directory, every, keyring, findings, kept, progress, processes).run()
+    except Broken as error:  # a process died: what is known is told
+        findings.error(error)
+        return Report(findings.problems, findings.disproved, findings.broken, findings.notes, 0, 0, 0, "not checked")
+
+
+class _Verification:
+    def __init__(
+        self,
+        directory: Path,
+        keys: tuple[Key, ...],
+        keyring: Keyring | None,
+        findings: Findings,
+        since: Stated | None,
+        progress: Progress | None,
+        processes: int | None,
+    ) -> None:
+        self._directory, self._keys, self._keyring, self._findings = directory, keys, keyring, findings
+        self._progress, self._processes = progress, processes
+        self._stated: list[Stated] = [since] if since is not None else []
+        self._origin = keys[0].name
+
+    def run(self) -> Report:
+        findings, directory = self._findings, self._directory
+        if not (directory / "graven.toml").is_file():
+            findings.fail("a file of the log is missing", "graven.toml")
+        published, proven = checkpoints.read_published(directory, self._keys, findings)
+        self._check_keyring()
+        highest = checkpoints.read_highest(self._keyring, self._keys, findings) if self._keyring else None
+        mark, synced = checkpoints.read_marks(directory)
+        history = layout.list_history(directory, findings)
+        size = self._published_size(published if proven else None, highest, history, published)
+        extras = layout.list_tree(directory, size, findings)
+        journal = layout.list_journal(directory, findings)
+
+        self._stated += [one for one in (published if proven else None, highest) if one is not None]
+        if mark is not None:
+            self._stated.append(Stated("the committed mark", "state/committed", mark.size, mark.root))
+        wanted = tuple(sorted({size, *(one.size for one in self._stated), *(one for _, one in history)}))
+        tree = TreePlace(str(directory / "log"), size, min(synced.size, size) if synced else size, extras)
+        signed = max(size, highest.size if highest else 0, mark.size if mark else 0)
+        chain = Chain(self._keyring, self._origin, tree, wanted, signed, findings, self._progress)
+        opened = [open_segment(file, size) for file, size in journal.segments]
+        with Pool(self._processes or self._processes_for(journal.size_bytes)) as pool:
+            foreign = self._read_history(pool, [path for path, _ in history])
+            chain.walk(pool, opened)
+            chain.fill(pool, size)
+        for stated in self._stated:
+            checkpoints.check_stated(stated, chain.roots, chain.end.index, findings)
+        self._check_acts(chain, journal, opened, foreign)
+        self._tell(chain, tree)
+        payloads = "not checked"
+        if self._keyring is not None:
+            payloads = "all" if chain.opened == chain.end.index else f"{chain.opened} of {chain.end.index}"
+        return Report(
+            findings.problems, findings.disproved, findings.broken, findings.notes, chain.end.index,
+            published.size if published is not None else 0, chain.opened, payloads,
+        )  # fmt: skip
+
+    @staticmethod
+    def _processes_for(size_bytes: int) -> int:
+        return 1 if size_bytes <= ALONE_BYTES_MAX else processes_default()
+
+    def _published_size(
+        self, proven: Stated | None, highest: Stated | None, history: list[tuple[str, int]], claimed: Stated | None
+    ) -> int:
+        """The size whose tree must be on disk; the next best word for it where the published checkpoint is lost."""
+        newest = max((size for _, size in history), default=0)
+        if proven is not None:
+            if newest > proven.size:
+                what = f"the published checkpoint, of {proven.size} entries, is older than one in its history"
+                self._findings.fail(what, "log/checkpoint", proven.size, newest)
+            return proven.size
+        return highest.size if highest is not None else newest or (claimed.size if claimed is not None else 0)
+
+    def _check_keyring(self) -> None:
+        """The signing keys open, and are those the log is believed by: a log whose keys are damaged cannot go on."""
+        keyring = self._keyring
+        if keyring is None:
+            self._findings.note("payloads not checked: there is no keyring")
+            return
+        if keyring.origin != self._origin:
+            self._findings.disprove(
+                f"the keyring is of another log: expected {self._origin}, found {keyring.origin}", keyring.directory
+            )
+        for file in SIGNING_FILES:
+            place = f"{keyring.directory}/{file}"
+            try:
+                key = load_signing_key(keyring.signing_key(file), file, keyring.origin, place=place).key
+            except GravenError as error:
+                self._findings.fail(error.what, error.place or place)
+                continue
+            if key.name == self._origin and key not in self._keys:
+                self._findings.disprove("the keyring signs with a key the log is not believed by", place)
+
+    def _read_history(self, pool: Pool, paths: list[str]) -> list[tuple[str, bytes]]:
+        """Judge the history; returns the notes of other logs in it."""
+        step = checkpoints.HISTORY_NOTES_A_TASK
+        tasks = (
+            HistoryTask(str(self._directory), tuple(paths[at : at + step]), self._keys)
+            for at in range(0, len(paths), step)
+        )
+        foreign: list[tuple[str, bytes]] = []
+        for _, result in pool.ordered(checkpoints.verify_history, tasks):
+            self._findings.merge(result.findings)
+            self._stated += result.stated
+            foreign += result.foreign
+        return foreign
+
+    def _check_acts(
+        self, chain: Chain, journal: layout.Journal, opened: list[Segment], foreign: list[tuple[str, bytes]]
+    ) -> None:
+        findings, own, published = self._findings, chain.acts, chain.tree.published
+        if self._keyring is None:
+            if chain.slots:
+                findings.note("erased slots were seen; without the keyring the events that name them are not")
+            if journal.torn:
+                findings.note("files in journal/torn were not checked: their events are sealed")
+            return
+        acts.check_slots(chain.slots, own, published, findings)
+        for segment in opened:
+            held = chain.held.get(segment.file.start)
+            if held is not None:
+                acts.check_keys(segment.file.start, segment.named(), held, own, published, findings)
+        files = [segment.file for segment in opened]
+        acts.check_torn(self._directory, journal.torn, own, files, chain.end, findings)
+        if 0 in chain.held and chain.log_id is not None:
+            acts.check_genesis(own, self._keys, self._origin, chain.log_id, foreign, findings)
+        for note in self._keyring.notes:
+            findings.note(note)
+        for replica, count in self._keyring.replica_gaps().items():
+            findings.note(f"the replica {replica} lacks {count} files of data keys, or holds others")
+
+    def _tell(self, chain: Chain, tree: TreePlace) -> None:
+        findings, end = self._findings, chain.end.index
+        for extra in tree.extras:
+            level = 0 if extra.level == "entries" else extra.level
+            if ((extra.index * WIDTH + extra.width) << (8 * level)) > end:
+                what = "a file of a larger tree than the journal holds"
+                findings.fail(what, f"log/{format_path(extra)}", group=what)
+        if chain.lost:
+            first, last = chain.lost[0], chain.lost[-1]
+            findings.note(
+                f"{len(chain.lost)} files of the tree that were never surely on disk are missing or empty "
+                f"({first} … {last}): the next start writes them again"
+            )
+        if end > tree.published:
+            findings.note(f"{end - tree.published} events committed, not yet published")
+        if chain.unfollowed:
+            findings.note(f"{chain.unfollowed} events behind the published tree: only their frames' checksums")

@@ -1,0 +1,157 @@
+"""What lies in a log's directory: every name is known, or is named as no part of the log.
+
+Nothing here opens a file. `*.tmp` is what a crash may leave of a write that was never finished.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from stat import S_ISREG
+
+from graven.core.tile import LEVEL_MAX, WIDTH, TilePath
+from graven.journal.segment import SegmentFile, segment_name
+from graven.log.verify.report import Findings
+from graven.log.verify.tree import Level
+
+_FOREIGN = "a file that is no part of the log"
+_TEMPORARY = "an unfinished write, as a crash may leave it: {}"
+_LEVEL = re.compile(r"0|[1-9][0-9]?", re.ASCII)
+_FULL = re.compile(r"[0-9]{3}", re.ASCII)
+_GROUP = re.compile(r"x[0-9]{3}", re.ASCII)
+_PARTIAL = re.compile(r"[0-9]{3}\.p", re.ASCII)
+_WIDTH = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
+_SEGMENT = re.compile(r"([0-9]{20})\.([0-9]{4,})\.seg", re.ASCII)
+_SIZE = re.compile(r"[0-9]{20}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|pinned", re.ASCII)
+_GROUPS_MAX = 6
+_INDEX_MAX = 1 << 56
+
+
+@dataclass(slots=True)
+class Journal:
+    """The segments (newest generation of each start, with their sizes now) and the files in `torn/`."""
+
+    segments: list[tuple[SegmentFile, int]] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(size for _, size in self.segments)
+
+
+def list_journal(directory: Path, findings: Findings) -> Journal:
+    """Everything in `journal/`."""
+    journal = Journal()
+    newest: dict[int, tuple[SegmentFile, int]] = {}
+    for entry in _entries(directory / "journal", "journal", findings):
+        place = f"journal/{entry.name}"
+        if entry.name == "torn" and entry.is_dir():
+            journal.torn = sorted(one.name for one in _entries(directory / "journal" / "torn", place, findings))
+            continue
+        match = _SEGMENT.fullmatch(entry.name)
+        size = _regular_size(entry)
+        if match is None or segment_name(int(match[1]), int(match[2])) != entry.name or size is None:
+            _foreign(entry, place, findings)
+            continue
+        found = SegmentFile(int(match[1]), int(match[2]), entry.path)
+        before = newest.get(found.start)
+        if before is not None:
+            older = min(found, before[0])
+            findings.note(f"an older generation of a segment still lies there: journal/{older.name}")
+        if before is None or found > before[0]:
+            newest[found.start] = found, size
+    journal.segments = [newest[start] for start in sorted(newest)]
+    return journal
+
+
+def list_tree(directory: Path, published: int, findings: Findings) -> tuple[TilePath, ...]:
+    """Every tile and bundle in `log/` that the tree of `published` entries does not ask for: partial ones, and those
+    beyond. The others are missed where they are not."""
+    extras: list[TilePath] = []
+    for entry in _entries(directory / "log", "log", findings):
+        if entry.name == "tile" and entry.is_dir():
+            for level in _entries(directory / "log" / "tile", "log/tile", findings):
+                place = f"log/tile/{level.name}"
+                known = level.name == "entries" or (_LEVEL.fullmatch(level.name) and int(level.name) <= LEVEL_MAX)
+                if not known or not level.is_dir():
+                    _foreign(level, place, findings)
+                    continue
+                number: Level = "entries" if level.name == "entries" else int(level.name)
+                count = published >> (0 if number == "entries" else 8 * number)
+                extras += _list_tiles(level.path, place, number, count, 0, 0, findings)
+        elif entry.name != "checkpoint":
+            _foreign(entry, f"log/{entry.name}", findings)
+    return tuple(extras)
+
+
+def list_history(directory: Path, findings: Findings) -> list[tuple[str, int]]:
+    """(path, size by its name) of every note in `checkpoints/`."""
+    notes: list[tuple[str, int]] = []
+    for day in _entries(directory / "checkpoints", "checkpoints", findings):
+        place = f"checkpoints/{day.name}"
+        if not _DAY.fullmatch(day.name) or not day.is_dir():
+            _foreign(day, place, findings)
+            continue
+        for entry in _entries(directory / place, place, findings):
+            if _SIZE.fullmatch(entry.name) and not entry.is_dir():
+                notes.append((f"{place}/{entry.name}", int(entry.name)))
+            else:
+                _foreign(entry, f"{place}/{entry.name}", findings)
+    return sorted(notes)
+
+
+def _list_tiles(
+    folder: str, place: str, level: Level, count: int, prefix: int, depth: int, findings: Findings
+) -> Iterator[TilePath]:
+    """The files of one level under one group of digits; `count` hashes of it belong to the published tree."""
+    full = count // WIDTH
+    for entry in _entries(Path(folder), place, findings):
+        name, path = entry.name, f"{place}/{entry.name}"
+        if _FULL.fullmatch(name):
+            index = prefix * 1000 + int(name)
+            if entry.is_dir():
+                _foreign(entry, path, findings)
+            elif index >= full:
+                yield TilePath(level, index, WIDTH)
+        elif _GROUP.fullmatch(name) and (depth or name != "x000") and depth < _GROUPS_MAX and entry.is_dir():
+            group = prefix * 1000 + int(name[1:])
+            if group < _INDEX_MAX:
+                yield from _list_tiles(entry.path, path, level, count, group, depth + 1, findings)
+        elif _PARTIAL.fullmatch(name) and entry.is_dir():
+            index = prefix * 1000 + int(name[:3])
+            for part in _entries(Path(entry.path), path, findings):
+                if _WIDTH.fullmatch(part.name) and int(part.name) < WIDTH and not part.is_dir():
+                    if (index, int(part.name)) != (full, count % WIDTH):
+                        yield TilePath(level, index, int(part.name))
+                else:
+                    _foreign(part, f"{path}/{part.name}", findings)
+        else:
+            _foreign(entry, path, findings)
+
+
+def _entries(folder: Path, place: str, findings: Findings) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        findings.fail("a directory of the log is missing", place)
+    except OSError as error:
+        findings.fail(f"a directory of the log cannot be read: {error.strerror}", place)
+    return []
+
+
+def _foreign(entry: os.DirEntry[str], place: str, findings: Findings) -> None:
+    if entry.name.endswith(".tmp"):
+        findings.note(_TEMPORARY.format(place))
+    else:
+        findings.fail(_FOREIGN, place.encode("utf-8", "backslashreplace").decode())
+
+
+def _regular_size(entry: os.DirEntry[str]) -> int | None:
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status.st_size if S_ISREG(status.st_mode) else None
