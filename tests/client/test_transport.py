@@ -246,7 +246,7 @@ def test_compression_nobody_asked_for_is_not_undone(server: ScriptedServer) -> N
 def test_a_server_that_says_nothing_runs_out_of_time(server: ScriptedServer) -> None:
     server.script.append(lambda _: time.sleep(1))
     started = time.monotonic()
-    with pytest.raises(NoAnswer, match=r"timed out|timeout"):
+    with pytest.raises(NoAnswer, match="timed out"):
         ask(transport(server.url, timeout_s=0.2))
     assert time.monotonic() - started < 0.9
 

@@ -229,4 +229,11 @@ def _reason(error: BaseException) -> str:
             return one.strerror
         if isinstance(one, BaseException) and len(seen) < 32:
             seen += [*one.args, one.__cause__, one.__context__]
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(error).__name__).lower().removesuffix(" error")
+    return _WORDS.get(type(error).__name__, type(error).__name__)
+
+
+_WORDS = {
+    "ProtocolError": "the connection was cut, or this is no HTTP",
+    "ReadTimeoutError": "timed out",
+    "ConnectTimeoutError": "timed out while connecting",
+}
