@@ -136,10 +136,13 @@ def open_view(directory: Path, config: Config | None = None, *, need_keys: bool 
     return View(directory, public_keys(config), keyring)
 
 
-def open_keyring(directory: Path, config: Config) -> Keyring:
+def open_keyring(directory: Path, config: Config, *, files: Files | None = None) -> Keyring:
     """The keyring of a log. Raises as `Keyring.open`."""
     return Keyring.open(
-        str(keys_dir(directory, config)), passphrase=read_passphrase(config), replicas=config.keys.replicas
+        str(keys_dir(directory, config)),
+        passphrase=read_passphrase(config),
+        replicas=config.keys.replicas,
+        files=files,
     )
 
 
@@ -194,10 +197,11 @@ class Log:
         lock = Lock(directory, wait_s=lock_wait_s)
         try:
             config = config or load_config(directory / "graven.toml")
-            keyring = open_keyring(directory, config)
+            files = files or LocalFiles()
+            keyring = open_keyring(directory, config, files=files)
             return cls._assemble(
                 directory, config, keyring,
-                clock=clock or SystemClock(), files=files or LocalFiles(), lock=lock, serve=serve,
+                clock=clock or SystemClock(), files=files, lock=lock, serve=serve,
                 declare_loss=declare_loss,
             )  # fmt: skip
         except BaseException:
@@ -298,9 +302,9 @@ class Log:
         """
         if wait not in ("committed", "published"):
             raise BadInput(f"there is no state {wait!r} to wait for", mend="committed or published")
-        body = events if isinstance(events, bytes) else _as_ndjson(events)
+        body = events if isinstance(events, bytes) else _as_array(events)
         if not isinstance(events, bytes):
-            content_type = "application/x-ndjson"
+            content_type = "application/json"
         batch = self.batch(parse_body(body, content_type), source=source, full=full)
         return self.commit(batch, wait=wait)
 
@@ -579,5 +583,6 @@ def _allowed(source: Source, class_name: str | None, position: int) -> str:
     )
 
 
-def _as_ndjson(events: Sequence[bytes | Mapping[str, object]]) -> bytes:
-    return b"\n".join(one if isinstance(one, bytes) else msgspec.json.encode(one) for one in events)
+def _as_array(events: Sequence[bytes | Mapping[str, object]]) -> bytes:
+    """One body of these events; no NDJSON, since an event's bytes may have line breaks between its tokens."""
+    return b"[%s]" % b",".join(one if isinstance(one, bytes) else msgspec.json.encode(one) for one in events)
