@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from graven.app import LOCAL_SOURCE
-from graven.cli.ndjson import Judged, Piece, judge, pieces, rewindable
+from graven.cli.ndjson import REQUEST_BYTES_MAX, Judged, Piece, judge, pieces, rewindable
 from graven.cli.options import dir_option, file_argument, json_option
 from graven.cli.output import Refused, print_json
 from graven.cli.progress import progress
 from graven.cli.writing import Writing, open_writing
+from graven.config import CONFIG_NAME, load_config
 from graven.core.errors import Busy
 
 _BUSY_WAIT_S_MAX = 60.0
@@ -34,6 +35,7 @@ def command(file: Path, directory: Path, source: str, receipt: str, as_json: boo
     may be sent twice. What is stored is published when the command ends.
     """
     name = "standard input" if str(file) == "-" else str(file)
+    request_bytes = min(REQUEST_BYTES_MAX, load_config(directory / CONFIG_NAME).intake.max_request_bytes)
     with rewindable(file) as events:
         size_bytes = events.seek(0, 2)
         events.seek(0)
@@ -43,7 +45,7 @@ def command(file: Path, directory: Path, source: str, receipt: str, as_json: boo
         with open_writing(directory) as log, progress("appending", judged.events, unit="events") as advance:
             _check_classes(log, source, judged, name)
             summary = _Summary(full=receipt == "full")
-            for piece in pieces(events, [], size_bytes=judged.size_bytes):
+            for piece in pieces(events, [], size_bytes=judged.size_bytes, request_bytes=request_bytes):
                 if piece.lines:
                     summary.add(_append(log, piece, source, full=summary.full), len(piece.lines))
                     advance(len(piece.lines))

@@ -6,7 +6,7 @@ import click
 
 from graven.app import public_keys
 from graven.cli.options import dir_option, json_option
-from graven.cli.output import print_fields, print_json, print_line, shown
+from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.progress import progress
 from graven.cli.writing import open_writing, recorded
 from graven.config import CONFIG_NAME, load_config
@@ -52,7 +52,7 @@ def _print(copied: Copied, target: Path, *, as_json: bool) -> None:
     print_fields(
         [
             ("entries", f"{mark.size}, {copied.published.size} of them published"),
-            ("copied", f"{copied.files} files, {copied.bytes} bytes; read back and found whole"),
+            ("copied", f"{counted(copied.files, 'file')}, {copied.bytes} bytes; read back and found whole"),
             ("keys", "none are in it. Without the keyring, or a kit, nobody can read its events"),
         ]
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graven.cli.event_lines import Row, event_rows, head_row
+from graven.cli.output import counted
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.document import as_list, as_number, as_object, as_text, parse_document
 from graven.core.errors import BadInput, Disproved
@@ -99,7 +100,7 @@ def _check_evidence(data: bytes, trust: Trust) -> Good:
     head = found.checkpoint.checkpoint
     good = Good(_EVIDENCE, checkpoints=[found.checkpoint])
     good.rows = [
-        ("proved", f"event {found.index} of {head.origin}, in its tree of {head.size} entries"),
+        ("proved", f"event {found.index} of {head.origin}, in its tree of {counted(head.size, 'entry', 'entries')}"),
         head_row(found.head),
     ]
     if found.event is not None:
@@ -129,7 +130,7 @@ def _check_proof(data: bytes, trust: Trust) -> Good:
     head = signed.checkpoint
     good = Good(_PROOF, checkpoints=[signed])
     good.rows = [
-        ("proved", f"entry {proof.index} of {head.origin}, in its tree of {head.size} entries"),
+        ("proved", f"entry {proof.index} of {head.origin}, in its tree of {counted(head.size, 'entry', 'entries')}"),
         ("entry", entry.hex()),
         ("not shown", "what the entry commits to: that takes evidence"),
     ]
@@ -142,7 +143,10 @@ def _check_checkpoint(data: bytes, trust: Trust) -> Good:
     signed, witnesses = open_trusted(data, trust.either, verify_signature)
     head = signed.checkpoint
     good = Good(_CHECKPOINT, checkpoints=[signed])
-    good.rows = [("proved", f"{head.origin} signed a tree of {head.size} entries"), ("root", encode_base64(head.root))]
+    good.rows = [
+        ("proved", f"{head.origin} signed a tree of {counted(head.size, 'entry', 'entries')}"),
+        ("root", encode_base64(head.root)),
+    ]
     _add_signers(good, signed, witnesses, trust)
     return good
 
@@ -213,7 +217,7 @@ def _check_answer(data: bytes, trust: Trust) -> Good:
     if sent is None:
         good.rows.append(("not shown", "that the log sealed what was sent: give it with --events FILE"))
     else:
-        good.rows.append(("sealed", f"exactly the {len(sent)} events that were sent, byte for byte"))
+        good.rows.append(("sealed", f"exactly the {counted(len(sent), 'event')} sent, byte for byte"))
     good.fields["events_compared"] = None if sent is None else len(sent)
     return good
 
@@ -238,7 +242,7 @@ def _receipt_alone(good: Good, note: bytes, trust: Trust) -> Good:
 
 def _add_receipt(good: Good, receipt: Receipt) -> None:
     good.rows = [
-        ("proved", f"{receipt.origin} promised a tree of {receipt.size} entries"),
+        ("proved", f"{receipt.origin} promised a tree of {counted(receipt.size, 'entry', 'entries')}"),
         ("root", encode_base64(receipt.root)),
         ("note", "a promise: give the checkpoint of this size beside it to see whether it was kept"),
     ]

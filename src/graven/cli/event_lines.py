@@ -4,15 +4,17 @@ Rows are (label, value); whoever prints them escapes them. An event that is not 
 is shown as its text.
 """
 
+import json
 from collections.abc import Sequence
 
 from graven.core.commitment import Head
 from graven.core.errors import BadInput
-from graven.event import Actor, Event, Scope, Target, decode_event, duplicate_keys
+from graven.event import Actor, Change, Event, Scope, Target, decode_event, duplicate_keys
 from graven.log.acts import rfc3339
 
 Row = tuple[str, object]
-_TARGETS_SHOWN_MAX = 10
+_LISTED_MAX = 10
+_JSON_CHARS_MAX = 500
 
 
 def event_rows(event: bytes) -> list[Row]:
@@ -29,16 +31,23 @@ def event_rows(event: bytes) -> list[Row]:
         ("who", decoded.actor and who(decoded.actor)),
         ("what", _what(decoded)),
     ]
-    targets = decoded.targets or []
-    rows += [("to what", _target(target)) for target in targets[:_TARGETS_SHOWN_MAX]]
-    if len(targets) > _TARGETS_SHOWN_MAX:
-        rows.append(("", f"and {len(targets) - _TARGETS_SHOWN_MAX} more"))
-    origin = decoded.origin
+    origin, correlation = decoded.origin, decoded.correlation
+    rows += _listed("to what", [_target(target) for target in decoded.targets or ()])
     rows += [
         ("outcome", ": ".join(part for part in (decoded.outcome, decoded.reason) if part)),
-        ("from where", origin and ", ".join(part for part in (origin.ip, origin.device, origin.user_agent) if part)),
+        ("from where", origin and _joined(origin.ip, origin.device, origin.user_agent)),
         ("within", decoded.scope and _scope(decoded.scope)),
         ("message", decoded.message),
+    ]
+    rows += _listed("changed", [_change(change) for change in decoded.changes or ()])
+    rows += [
+        ("count", decoded.count),
+        ("bytes", decoded.bytes),
+        ("labels", decoded.labels and _json(decoded.labels)),
+        ("data", None if decoded.data is None else _json(decoded.data)),
+        ("belongs to", correlation and _joined(correlation.request_id, correlation.trace_id, correlation.session_id)),
+        ("derived", _joined(*map(str, decoded.derived_from or ()))),
+        ("redacted", _joined(*(decoded.redacted or ()))),
         ("id", decoded.id),
     ]
     return rows + caution_rows(event)
@@ -70,7 +79,7 @@ def who(actor: Actor) -> str:
 
 
 def _what(event: Event) -> str:
-    kind = ", ".join(part for part in (event.verb, event.category, event.severity) if part)
+    kind = _joined(event.verb, event.category, event.severity)
     return f"{event.action} ({kind})" if kind else event.action
 
 
@@ -78,6 +87,26 @@ def _target(target: Target) -> str:
     named = _named(target.type, target.name, target.id)
     owner = f", owned by {target.owner}" if target.owner else ""
     return f"{named}{owner}{f', in {_scope(target.scope)}' if target.scope else ''}"
+
+
+def _change(change: Change) -> str:
+    return f"{change.path or '(no path)'}: {_json(change.old)} → {_json(change.new)}"
+
+
+def _listed(label: str, values: Sequence[str]) -> list[Row]:
+    """One row a value, the first under the label; a long list is cut."""
+    rows: list[Row] = [(label if not at else "", value) for at, value in enumerate(values[:_LISTED_MAX])]
+    return rows + ([("", f"and {len(values) - _LISTED_MAX} more")] if len(values) > _LISTED_MAX else [])
+
+
+def _joined(*parts: str | None) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _json(value: object) -> str:
+    """A value as JSON, cut where it gets long: `--json` and evidence have all of it."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _JSON_CHARS_MAX else f"{text[:_JSON_CHARS_MAX]}… ({len(text)} characters)"
 
 
 def _scope(scope: Scope) -> str:

@@ -7,7 +7,7 @@ import click
 from graven.app import keys_dir, open_keyring
 from graven.cli.files import read_file, write_private
 from graven.cli.options import dir_option, file_argument, json_option, path_option
-from graven.cli.output import print_fields, print_json, print_line, shown
+from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.writing import open_writing, recorded
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.config import read_passphrase as read_configured_passphrase
@@ -54,7 +54,9 @@ def backup(kit_file: Path, directory: Path, passphrase_file: Path | None, no_pas
     if as_json:
         print_json({"file": str(kit_file), "origin": label.origin, "segments": label.segments, "sealed": label.sealed})
     else:
-        print_line(f"wrote {shown(kit_file)}: the keys of {shown(label.origin)}, for {label.segments} segment(s)")
+        print_line(
+            f"wrote {shown(kit_file)}: the keys of {shown(label.origin)}, for {counted(label.segments, 'segment')}"
+        )
         print_line(_SEALED if label.sealed else _PLAIN)
     row = {"segments": label.segments, "newest_segment": label.newest_segment, "sealed": label.sealed}
     with recorded("the kit is written"), open_writing(directory) as log:
@@ -108,7 +110,7 @@ def restore(
             }
         )
         return
-    print_line(f"restored the keys of {shown(keyring.origin)}, for {len(keyring.segment_starts())} segment(s)")
+    print_line(f"restored the keys of {shown(keyring.origin)}, for {counted(len(keyring.segment_starts()), 'segment')}")
     print_fields([("keys", keyring.directory), ("vkey", format_vkey(signer.keys[0]))])
     if not signer.mark_known:
         print_line(
@@ -132,7 +134,7 @@ def seen(checkpoint: Path, directory: Path, as_json: bool) -> None:
     if as_json:
         print_json({"origin": signer.origin, "highest_size": head})
     else:
-        print_line(f"{shown(signer.origin)} signs no tree smaller than {head} entries")
+        print_line(f"{shown(signer.origin)} signs no tree smaller than {counted(head, 'entry', 'entries')}")
 
 
 @command.command("replicate")
@@ -150,7 +152,7 @@ def replicate(replica: Path, directory: Path, as_json: bool) -> None:
     if as_json:
         print_json({"replica": str(replica.absolute()), "files": written, "configured": named})
         return
-    print_line(f"{shown(replica)} is a copy of the keyring: {written} file(s) written")
+    print_line(f"{shown(replica)} is a copy of the keyring: {counted(written, 'file')} written")
     if not named:
         print_line("It is not kept up to date yet: add it to [keys] replicas in graven.toml.")
 

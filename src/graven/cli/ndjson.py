@@ -4,13 +4,13 @@ A line is what the HTTP door takes for one: an event in the event model, white s
 """
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
-from sys import stdin
 from typing import BinaryIO
 
 from graven.cli.output import Refused
@@ -61,7 +61,7 @@ def rewindable(path: Path) -> Iterator[BinaryIO]:
             return
         with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES_MAX) as spool:
             if str(path) == "-":
-                shutil.copyfileobj(stdin.buffer, spool)
+                shutil.copyfileobj(sys.stdin.buffer, spool)
             else:
                 with path.open("rb") as pipe:
                     shutil.copyfileobj(pipe, spool)
@@ -108,8 +108,17 @@ def judge(file: BinaryIO, name: str, advance: Advance) -> Judged:
     return Judged(events, size_bytes, classes)
 
 
-def pieces(file: BinaryIO, faults: list[dict[str, object]], *, size_bytes: int | None = None) -> Iterator[Piece]:
-    """The file's lines in requests of bounded size, up to `size_bytes`; a line longer than events may be is a fault."""
+def pieces(
+    file: BinaryIO,
+    faults: list[dict[str, object]],
+    *,
+    size_bytes: int | None = None,
+    request_bytes: int = REQUEST_BYTES_MAX,
+) -> Iterator[Piece]:
+    """The file's first `size_bytes`, in requests of at most `request_bytes` and 4,000 events.
+
+    A line longer than an event may be goes to `faults`, and is left out.
+    """
     piece = Piece()
     number = read = 0
     while size_bytes is None or read < size_bytes:
@@ -127,7 +136,7 @@ def pieces(file: BinaryIO, faults: list[dict[str, object]], *, size_bytes: int |
             line = b""
         read += length
         line = line.strip(_SPACE)
-        if piece.lines and (len(piece.lines) == REQUEST_EVENTS_MAX or piece.size_bytes + length > REQUEST_BYTES_MAX):
+        if piece.lines and (len(piece.lines) == REQUEST_EVENTS_MAX or piece.size_bytes + length > request_bytes):
             yield piece
             piece = Piece()
         piece.size_bytes += length

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from graven.core.errors import BadInput, Disproved, GravenError
+from graven.core.errors import BadInput, Busy, Disproved, GravenError
 from graven.runtime.terminal import escape_for_terminal
 
-_KINDS = {1: "disproved", 2: "bad_input", 3: "broken"}
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
 _LABEL_WIDTH = 11
 
@@ -30,6 +29,11 @@ class Refused(BadInput):
 def shown(value: object) -> str:
     """`value` as one line that is safe to show."""
     return escape_for_terminal(str(value))
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 entry`, `2 entries`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def print_line(text: str = "") -> None:
@@ -80,7 +84,7 @@ def print_error(error: GravenError, *, as_json: bool) -> None:
 def error_fields(error: GravenError) -> dict[str, object]:
     """An error as a JSON object."""
     fields: dict[str, object] = {
-        "kind": _KINDS.get(error.exit_code, "broken"),
+        "kind": _kind(error),
         "what": error.what,
         "place": error.place,
         "mend": error.mend,
@@ -88,6 +92,8 @@ def error_fields(error: GravenError) -> dict[str, object]:
     }
     if isinstance(error, Disproved):
         fields |= {"expected": error.expected, "found": error.found}
+    if isinstance(error, Busy):
+        fields["retry_after_s"] = error.retry_after_s
     if faults := faults_of(error):
         fields["errors"] = faults
     return fields
@@ -96,6 +102,13 @@ def error_fields(error: GravenError) -> dict[str, object]:
 def faults_of(error: GravenError) -> list[dict[str, object]]:
     """The single faults a refusal lists."""
     return list(getattr(error, "errors", ()))
+
+
+def _kind(error: GravenError) -> str:
+    for kind, name in ((BadInput, "bad_input"), (Disproved, "disproved"), (Busy, "busy")):
+        if isinstance(error, kind):
+            return name
+    return "broken"
 
 
 def _escape(found: re.Match[str]) -> str:

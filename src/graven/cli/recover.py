@@ -6,7 +6,7 @@ import click
 
 from graven.app import Log
 from graven.cli.options import LOCK_WAIT_S, dir_option, json_option
-from graven.cli.output import print_fields, print_json, print_line, shown
+from graven.cli.output import counted, print_fields, print_json, print_line
 from graven.core.errors import BadInput
 
 
@@ -34,12 +34,12 @@ def command(directory: Path, reason: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"size": found, "published": {"size": published.size}, "cut": cut, "declared": reason})
         return
-    print_line(f"the log is in order: {found} entries, all published")
+    print_line(f"the log is in order: {counted(found, 'entry', 'entries')}, all published")
     print_fields([("cut", f"journal/torn/{name}") for name in cut])
     if cut:
         print_line("Each is named by an event of the log, with its offset, length and SHA-256.")
     elif reason is not None:
-        print_line(f"nothing had to be cut; the loss was not recorded: {shown(reason)}")
+        print_line("nothing had to be cut, so no loss was recorded")
 
 
 def _torn(directory: Path) -> set[str]:

@@ -7,7 +7,7 @@ import tomlkit
 
 from graven.app import keys_dir, public_keys
 from graven.cli.options import json_option, path_option
-from graven.cli.output import print_fields, print_json, print_line, shown
+from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.progress import progress
 from graven.config import CONFIG_NAME, Config, load_config, read_passphrase
 from graven.core.checkpoint import parse_checkpoint
@@ -66,9 +66,8 @@ def command(source: Path, directory: Path, keys: Path | None, as_json: bool) -> 
         )
         print_line(f"  graven keys seen CHECKPOINT_FILE --dir {shown(directory)}")
     elif not writable:
-        print_line(
-            f"A tree of {highest} entries was signed after this copy was made, so it reads, and refuses to write."
-        )
+        signed = counted(highest, "entry", "entries")
+        print_line(f"A tree of {signed} was signed after this copy was made, so it reads, and refuses to write.")
         print_line("Bring back a newer copy, or go on in a successor:")
         print_line(f"  graven init NEW_DIR --successor-of {shown(directory / 'log' / 'checkpoint')}")
 

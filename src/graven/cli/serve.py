@@ -52,7 +52,7 @@ def _configuration(directory: Path | None, config_file: Path | None) -> tuple[Pa
     """The log's directory and its configuration. Raises BadInput when neither is named."""
     if config_file is None:
         if directory is None:
-            raise BadInput("which log is to be served?", mend="--dir DIR, --config FILE, or GRAVEN_DIR")
+            raise BadInput("no log is named", mend="--dir DIR, --config FILE, or GRAVEN_DIR")
         return directory, load_config(directory / CONFIG_NAME)
     config = load_config(config_file)
     if directory is None:

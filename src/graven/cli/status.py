@@ -7,7 +7,7 @@ import click
 
 from graven.app import keys_dir, open_keyring, open_view
 from graven.cli.options import dir_option, json_option
-from graven.cli.output import print_fields, print_json, print_line, shown
+from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import GravenError
 from graven.core.spelling import encode_base64
@@ -86,8 +86,8 @@ def _print(document: dict[str, Any]) -> None:
     published, keys = document["published"], document["keys"]
     print_line(shown(document["origin"]))
     rows = [
-        ("committed", f"{document['size']} entries"),
-        ("published", f"{published['size']} entries, {published['time'] or 'at no stated time'}"),
+        ("committed", f"{counted(document['size'], 'entry', 'entries')}"),
+        ("published", f"{counted(published['size'], 'entry', 'entries')}, {published['time'] or 'at no stated time'}"),
         ("root", published["root"]),
         ("trust", published["state"]),
         ("", document["note"]),
@@ -113,16 +113,14 @@ def _keyring(keys: dict[str, Any]) -> str:
     if "error" in keys:
         return f"{keys['dir']}: {keys['error']}"
     gaps = sum(keys["replica_gaps"].values())
-    behind = f", {gaps} file(s) behind: graven keys replicate" if gaps else ""
-    return f"{keys['dir']}, {len(keys['replicas'])} replica(s){behind}"
+    behind = f", {counted(gaps, 'file')} behind: graven keys replicate" if gaps else ""
+    return f"{keys['dir']}, {counted(len(keys['replicas']), 'replica')}{behind}"
 
 
 def _only_here(keys: dict[str, Any]) -> str:
     count = keys["events_only_here"]
     if not keys["kit"]:
-        return f"{count} events: no recovery kit was made yet (graven keys backup)"
-    return (
-        f"{count} events are newer than the last recovery kit (graven keys backup)"
-        if count
-        else "nothing: the last recovery kit opens every event"
-    )
+        return f"{counted(count, 'event')}: no recovery kit was made yet (graven keys backup)"
+    if not count:
+        return "nothing: the last recovery kit opens every event"
+    return f"{counted(count, 'event')}: in segments begun since the last recovery kit (graven keys backup)"
