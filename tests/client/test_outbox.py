@@ -48,7 +48,7 @@ def test_batches_by_bytes_and_a_large_event_alone() -> None:
 def test_a_full_queue_is_busy_until_there_is_room(bounds: dict[str, int]) -> None:
     box = outbox(**bounds)
     fill(box, b"a", b"b")
-    with pytest.raises(Busy, match="the queue is full: 2 events"):
+    with pytest.raises(Busy, match="the queue is full: 2 events, of 2 bytes"):
         box.put(b"c", wait_s=0)
     with pytest.raises(Busy):
         box.put(b"c", wait_s=0.02)

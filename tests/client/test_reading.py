@@ -166,10 +166,15 @@ def test_a_promise_that_is_broken(server: ScriptedServer, client: Client) -> Non
         another.check_promise(receipt)
 
 
-def test_a_promise_not_published_yet(server: ScriptedServer, client: Client) -> None:
+def test_a_promise_is_waited_for_until_it_is_published(server: ScriptedServer) -> None:
     fill(server, 2)
-    with pytest.raises(Busy, match="published 2 entries, the receipt is for 3"):
-        client.check_promise(Receipt(ORIGIN, 3, seed_of("root")))
+    with Client(server.url, TOKEN, vkey=VKEY, retries=1) as client:
+        earlier = server.ledger.checkpoint()
+        receipt = client.append({"action": "a"}).receipt
+        server.script.append(says(earlier))
+        assert client.check_promise(receipt).checkpoint.size == 3
+        with pytest.raises(Busy, match="published 3 entries, not 4 yet"):
+            client.check_promise(Receipt(ORIGIN, 4, seed_of("root")))
 
 
 @pytest.mark.parametrize(

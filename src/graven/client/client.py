@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from graven.client.answer import Answer, WrongReceipt, answer_bytes_max, open_answer
 from graven.client.outbox import Outbox
@@ -36,6 +36,7 @@ from graven.core.receipt import Receipt
 
 _LOGGER = logging.getLogger("graven.client")
 _JOIN_S = 1.0
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +111,7 @@ class Client:
             events_max=queue_events_max, bytes_max=queue_bytes_max,
             batch_events=batch_events, batch_bytes=batch_bytes, linger_s=linger_ms / 1000,
         )  # fmt: skip
-        self._reading = Reading(
-            self._transport, self.keys, lambda ask: persist(ask, retries=retries, stopped=self._outbox.pause)
-        )
+        self._reading = Reading(self._transport, self.keys, self._again)
         self._sender: Sender | None = None
         self._starting = threading.Lock()
         self._pid = os.getpid()
@@ -138,8 +137,7 @@ class Client:
         self._check_open()
         if wait not in ("committed", "published"):
             raise BadInput("there is no such state to wait for", place="wait", mend="committed or published")
-        ask = self._asking(with_ids(events), wait)
-        return persist(ask, retries=self._retries, stopped=self._outbox.pause)
+        return self._again(self._asking(with_ids(events), wait))
 
     def send(self, event: OneEvent, *, wait_s: float | None = None) -> str:
         """Queue one event and return its id; a thread sends it in a batch.
@@ -172,10 +170,9 @@ class Client:
     def close(self, timeout_s: float | None = None) -> None:
         """Flush for at most `timeout_s` seconds (None: `timeout_s` of the client), then stop. Raises as `flush`.
 
-        What could not be sent stays in `unsent`. Closing twice does nothing.
+        What could not be sent stays in `unsent`. Closing twice does nothing, nor does closing in another process.
         """
-        self._check_process()
-        if self._outbox.closed:
+        if os.getpid() != self._pid or self._outbox.closed:
             return
         atexit.unregister(self._close_at_exit)
         try:
@@ -190,15 +187,18 @@ class Client:
 
     def unsent(self) -> list[bytes]:
         """The queued events no answer was had for, in order, with their ids: append them again whenever you can."""
+        self._check_process()
         return self._outbox.waiting()
 
     def take_refused(self) -> list[tuple[bytes, BadInput]]:
         """The events `send` queued and the server does not take, and why. They are the caller's from now on."""
+        self._check_process()
         return self._outbox.take_refused()
 
     @property
     def backlog(self) -> Backlog:
         """How much is queued, and what holds it up."""
+        self._check_process()
         return Backlog(*self._outbox.counts(), self._outbox.failure or self._outbox.trouble)
 
     def status(self) -> dict[str, Any]:
@@ -243,8 +243,8 @@ class Client:
         Ask for this now and then of receipts you keep: a log that lost or changed what it promised cannot show it.
 
         Raises:
-            Disproved: the published tree does not grow out of the promised one. Busy: nothing as large is published
-            yet. Broken, BadInput, NoAnswer.
+            Disproved: the published tree does not grow out of the promised one. Busy: not published that far, after
+            asking again for a while. Broken, BadInput, NoAnswer.
         """
         self._check_open()
         return self._reading.check_promise(receipt)
@@ -262,6 +262,9 @@ class Client:
             if error is None:
                 raise
             error.add_note(f"graven: {len(self.unsent())} events are unsent: {unsent}")
+
+    def _again(self, ask: Callable[[], _T]) -> _T:
+        return persist(ask, retries=self._retries, stopped=self._outbox.pause)
 
     def _asking(self, sent: Sequence[bytes], wait: str) -> Callable[[], Answer]:
         """One attempt to append `sent`, checked and kept; each call sends the same bytes."""
@@ -310,8 +313,6 @@ class Client:
 
     def _close_at_exit(self) -> None:
         """For programs that forgot: what is queued is sent while there is time."""
-        if os.getpid() != self._pid:
-            return
         try:
             self.close()
         except GravenError as error:

@@ -29,7 +29,7 @@ class Outbox:
         self._batch_events, self._batch_bytes, self._linger_s = batch_events, batch_bytes, linger_s
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
-        self._bytes = 0  # of waiting and refused
+        self._waiting_bytes = self._refused_bytes = 0
         self._put = self._gone = 0  # events ever put; those settled or refused
         self._urgent = 0  # events up to this one are to be sent without lingering
         self._refused: list[tuple[bytes, BadInput]] = []
@@ -53,14 +53,15 @@ class Outbox:
             self._raise_failure()
             if not self._has_room(event):
                 raise Busy(
-                    f"the queue is full: {self._count()} events of {self._bytes} bytes",
+                    f"the queue is full: {self._count()} events, of {self._waiting_bytes + self._refused_bytes} bytes",
                     place=self._reason(),
                     mend="wait; take_refused() if some were refused; or a larger queue",
                 )
             self._waiting.append(event)
-            self._bytes += len(event)
+            self._waiting_bytes += len(event)
             self._put += 1
-            self._changed.notify_all()
+            if len(self._waiting) == 1 or self._is_full():  # the sender sleeps through what lies between
+                self._changed.notify_all()
 
     def next_batch(self) -> list[bytes] | None:
         """Wait for a batch; its events stay queued until they are settled or refused. None once closed."""
@@ -71,24 +72,26 @@ class Outbox:
                     return None
                 deadline = time.monotonic() + self._linger_s
                 while not self._closed and self._failure is None:
-                    batch, full = self._cut()
                     rest_s = deadline - time.monotonic()
-                    if full or self._urgent > self._gone or rest_s <= 0:
-                        return batch
+                    if self._is_full() or self._urgent > self._gone or rest_s <= 0:
+                        return self._cut()
                     self._changed.wait(rest_s)
 
     def settle(self, count: int) -> None:
         """The log holds the first `count` events."""
         with self._changed:
             for _ in range(count):
-                self._bytes -= len(self._waiting.popleft())
+                self._waiting_bytes -= len(self._waiting.popleft())
             self._gone += count
             self._changed.notify_all()
 
     def refuse(self, error: BadInput) -> None:
         """The server does not take the first event."""
         with self._changed:
-            self._refused.append((self._waiting.popleft(), error))
+            event = self._waiting.popleft()
+            self._waiting_bytes -= len(event)
+            self._refused_bytes += len(event)
+            self._refused.append((event, error))
             self._gone += 1
             self._changed.notify_all()
 
@@ -96,7 +99,7 @@ class Outbox:
         """The refused events and why, which are the caller's from now on."""
         with self._changed:
             refused, self._refused = self._refused, []
-            self._bytes -= sum(len(event) for event, _ in refused)
+            self._refused_bytes = 0
             self._changed.notify_all()
             return refused
 
@@ -155,7 +158,7 @@ class Outbox:
     def counts(self) -> tuple[int, int, int]:
         """(events waiting, events refused and not taken, bytes of both)."""
         with self._changed:
-            return len(self._waiting), len(self._refused), self._bytes
+            return len(self._waiting), len(self._refused), self._waiting_bytes + self._refused_bytes
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -168,15 +171,20 @@ class Outbox:
         return len(self._waiting) + len(self._refused)
 
     def _has_room(self, event: bytes) -> bool:
-        return self._count() < self._events_max and self._bytes + len(event) <= self._bytes_max
+        size_bytes = self._waiting_bytes + self._refused_bytes + len(event)
+        return self._count() < self._events_max and size_bytes <= self._bytes_max
 
-    def _cut(self) -> tuple[list[bytes], bool]:
-        """The batch at the head of the queue, and whether no more would fit into it."""
+    def _is_full(self) -> bool:
+        """Whether what waits fills a batch."""
+        return len(self._waiting) >= self._batch_events or self._waiting_bytes >= self._batch_bytes
+
+    def _cut(self) -> list[bytes]:
+        """The batch at the head of the queue."""
         batch: list[bytes] = []
-        size = 0
+        size_bytes = 0
         for event in islice(self._waiting, self._batch_events):
-            if batch and size + len(event) > self._batch_bytes:
-                return batch, True
+            size_bytes += len(event)
+            if batch and size_bytes > self._batch_bytes:
+                break
             batch.append(event)
-            size += len(event)
-        return batch, len(batch) == self._batch_events or size >= self._batch_bytes
+        return batch

@@ -6,7 +6,7 @@ checked with the log's verifier keys; a log that cannot show it is Disproved.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -26,8 +26,13 @@ STATUS_BYTES_MAX = 4 << 20
 RECORD_BYTES_MAX = 8 * MAX_EVENT_BYTES  # an event and its raw, as JSON strings
 ERROR_BYTES_MAX = 1 << 20
 
-Again = Callable[[Callable[[], Reply]], Reply]
-"""Asks once or several times, as `retry.persist`."""
+_T = TypeVar("_T")
+
+
+class Again(Protocol):
+    """Asks once or several times, as `retry.persist`."""
+
+    def __call__(self, ask: Callable[[], _T], /) -> _T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,24 @@ class Reading:
             raise Disproved("evidence for another event", expected=str(index), found=str(verified.index))
         return Proved(reply.data, verified)
 
-    def checkpoint(self) -> SignedCheckpoint:
-        """The published checkpoint, signed by every key. Raises Disproved, and Broken when it is none."""
-        reply = self._get("/log/checkpoint", MAX_NOTE_BYTES)
-        try:
-            shown = open_checkpoint(reply.data, self._keys, verify_signature, require_all=True)
-        except BadInput as error:
-            raise _unreadable("checkpoint", error) from None
+    def checkpoint(self, *, size_min: int = 0) -> SignedCheckpoint:
+        """The published checkpoint, signed by every key, of at least `size_min` entries.
+
+        Raises Disproved; Broken when it is none; Busy: not published that far.
+        """
+
+        def ask() -> SignedCheckpoint:
+            reply = self._get_once("/log/checkpoint", MAX_NOTE_BYTES)
+            try:
+                shown = open_checkpoint(reply.data, self._keys, verify_signature, require_all=True)
+            except BadInput as error:
+                raise _unreadable("checkpoint", error) from None
+            if shown.checkpoint.size < size_min:
+                what = f"the log has published {shown.checkpoint.size} entries, not {size_min} yet"
+                raise Busy(what, mend="ask again after the next checkpoint")
+            return shown
+
+        shown = self._again(ask)
         if self._seen is not None:
             conflicting(self._seen, shown)
         if self._seen is None or self._seen.checkpoint.size <= shown.checkpoint.size:
@@ -80,12 +96,10 @@ class Reading:
     def check_promise(self, receipt: Receipt) -> SignedCheckpoint:
         """The published checkpoint whose tree holds the promised one, proved from the log's tiles.
 
-        Raises Disproved when it does not, Busy when nothing as large is published yet.
+        Raises Disproved when it does not; Busy: not published that far.
         """
-        shown = self.checkpoint()
+        shown = self.checkpoint(size_min=receipt.size)
         size = shown.checkpoint.size
-        if size < receipt.size:
-            raise Busy(f"the log has published {size} entries, the receipt is for {receipt.size}")
         if check_promise(receipt, shown) == "undecided":
             proof = prove_consistency(tile_nodes(self._fetch_tile, size), old=receipt.size, new=size)
             verify_consistency(proof, old=receipt.size, new=size, old_root=receipt.root, new_root=shown.checkpoint.root)
@@ -106,15 +120,15 @@ class Reading:
             raise Broken("the server's answer is no JSON object", place=f"GET {self._transport.url}{path}") from None
 
     def _get(self, path: str, bytes_max: int, *, but: int = 200) -> Reply:
-        """A reply with status 200, or `but`; any other is raised, after asking again where that may help."""
+        """`_get_once`, asked again where that may help."""
+        return self._again(lambda: self._get_once(path, bytes_max, but=but))
 
-        def ask() -> Reply:
-            reply = self._transport.ask("GET", path, answer_bytes_max=max(bytes_max, ERROR_BYTES_MAX))
-            if reply.status not in (200, but):
-                raise error_of(reply, f"GET {self._transport.url}{path}")
-            return reply
-
-        return self._again(ask)
+    def _get_once(self, path: str, bytes_max: int, *, but: int = 200) -> Reply:
+        """A reply with status 200, or `but`; any other is raised."""
+        reply = self._transport.ask("GET", path, answer_bytes_max=max(bytes_max, ERROR_BYTES_MAX))
+        if reply.status not in (200, but):
+            raise error_of(reply, f"GET {self._transport.url}{path}")
+        return reply
 
 
 def _check_index(index: int) -> int:

@@ -49,7 +49,7 @@ class Sender:
                 if not self._outbox.closed:
                     _LOGGER.error("sending stopped: %s", error)
                 self._outbox.fail(error)
-            except Exception as error:  # a fault in here or in `on_answer`: stop and say so, never die in silence
+            except BaseException as error:  # a fault in here or in `on_answer`: stop and say so, never die in silence
                 _LOGGER.exception("sending stopped")
                 failure = Broken(f"sending stopped by a fault: {type(error).__name__}", mend="flush() tries again")
                 failure.__cause__ = error
