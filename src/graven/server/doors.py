@@ -1,18 +1,24 @@
 """The two doors: an ASGI application for TCP, and another for the control socket.
 
 They share endpoints and nothing else: each has its own way of knowing who asks, and only the control socket's has the
-control endpoints. Appending stands in front of the router, because it is the hot path.
+control endpoints. Appending stands in front of the router, because it is the hot path. Requests are logged at the level
+`debug` only.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Awaitable, Sequence
+from time import perf_counter
 from typing import Any
 
+from graven.runtime.telemetry import get_logger
 from graven.server import control, events, health, openapi, tlog
 from graven.server.access import Access, ControlAccess, TokenAccess, TokenUses
 from graven.server.intake import PATH, Intake, Receive, Send
 from graven.server.live import Live
 from graven.server.register import Register
 from graven.server.routes import Endpoint, build_app
+
+logger = get_logger("http")
 
 
 class Door:
@@ -23,11 +29,11 @@ class Door:
         self._intake = Intake(live, access)
         self._rest: Any = build_app(live, access, self.endpoints)
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["path"] == PATH:
-            await self._intake(scope, receive, send)
-        else:
-            await self._rest(scope, receive, send)
+    def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
+        app = self._intake if scope["path"] == PATH else self._rest
+        if logger.isEnabledFor(logging.DEBUG):
+            return _logged(app, scope, receive, send)
+        return app(scope, receive, send)
 
 
 def network_door(live: Live, access: TokenAccess) -> Door:
@@ -38,6 +44,23 @@ def network_door(live: Live, access: TokenAccess) -> Door:
 def control_door(live: Live, uses: TokenUses) -> Door:
     """For the control socket: whoever the kernel let through administers the log."""
     return Door(live, ControlAccess(), (*_shared(uses, public=True), *control.ENDPOINTS))
+
+
+async def _logged(app: Any, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """One line a request: never its query, its headers or its body."""
+    status = 0
+    started_s = perf_counter()
+
+    async def watched(message: dict[str, Any]) -> None:
+        nonlocal status
+        status = message.get("status", status)
+        await send(message)
+
+    await app(scope, receive, watched)
+    took_ms = round((perf_counter() - started_s) * 1000, 3)
+    client = scope["client"][0] if scope.get("client") else "control socket"
+    fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": took_ms, "client": client}
+    logger.debug("request", extra={"fields": fields})
 
 
 def _shared(uses: TokenUses, *, public: bool) -> tuple[Endpoint, ...]:

@@ -4,6 +4,7 @@ The loop thread owns everything here. `Log.open` runs on another thread while th
 """
 
 import asyncio
+import contextlib
 import heapq
 import time
 from collections.abc import Callable, Sequence
@@ -141,7 +142,8 @@ class Live:
             loop.call_soon_threadsafe(_answer_all, answers)
 
         def published(checkpoint: SignedCheckpoint) -> None:
-            loop.call_soon_threadsafe(self.publications.arrived, checkpoint.checkpoint.size)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self.publications.arrived, checkpoint.checkpoint.size)
 
         log.writer.after_commit(committed)
         log.publisher.after_publish(published)

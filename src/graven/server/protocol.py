@@ -38,7 +38,7 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.last_s = self._rest_s = self._begun_s = self.loop.time()
-        self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
+        self._in_head, self._head_bytes, self._body_bytes, self._unwanted_bytes = False, 0, 0, 0
         self._unread_since_s: float | None = None
         if len(self.connections) > CONNECTIONS_MAX:
             self.refuse(Busy("too many connections are open", retry_after_s=5))
@@ -55,12 +55,14 @@ class BoundedHttp(HttpToolsProtocol):
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.refuse(Refused(431, f"the head has more than {HEAD_BYTES_MAX} bytes", reason="too_large"))
         cycle = self.cycle
-        if cycle is not None and cycle.response_complete and cycle.more_body and self._body_bytes > DRAIN_BYTES_MAX:
-            self.transport.close()
+        if cycle is not None and cycle.response_complete and cycle.more_body:
+            self._unwanted_bytes += len(data)
+            if self._unwanted_bytes > DRAIN_BYTES_MAX:
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head_bytes, self._body_bytes = True, 0, 0
+        self._in_head, self._head_bytes, self._body_bytes, self._unwanted_bytes = True, 0, 0, 0
         self._begun_s = self.last_s
 
     def on_headers_complete(self) -> None:

@@ -28,6 +28,7 @@ import uvloop
 from graven.app import Log
 from graven.config import CONFIG_NAME, Config, load_config, parse_listen
 from graven.core.errors import BadInput, Broken, Busy
+from graven.journal.files import Files
 from graven.runtime.telemetry import get_logger, set_up_logging
 from graven.server.access import TokenAccess
 from graven.server.control_client import SOCKET_NAME
@@ -58,10 +59,12 @@ def run(
     *,
     listen: str | None = None,
     ready: Callable[[Running], None] | None = None,
+    files: Files | None = None,
 ) -> None:
     """Serve the log in `directory` until told to stop. `listen` goes before the configuration's.
 
-    `ready` is called once, when the server listens and the log is open; without it, the address is printed.
+    `ready` is called once, when the server listens and the log is open; without it, the address is printed. `files` is
+    the seam to the disk, as of `Log.open`.
 
     Raises:
         BadInput: no log, a port that is taken or not allowed, TLS files that do not fit.
@@ -72,7 +75,7 @@ def run(
     tls = tls_context(config)
     listener = bind(listen or config.server.listen)
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Serving(directory, config, listener, tls, ready or _announce).run())
+        runner.run(_Serving(directory, config, listener, tls, ready or _announce, files).run())
 
 
 def bind(listen: str) -> socket.socket:
@@ -183,8 +186,10 @@ class _Serving:
         listener: socket.socket,
         tls: ssl.SSLContext | None,
         ready: Callable[[Running], None],
+        files: Files | None,
     ) -> None:
-        self._directory, self._config, self._listener, self._tls, self._ready = directory, config, listener, tls, ready
+        self._directory, self._config, self._listener, self._tls = directory, config, listener, tls
+        self._ready, self._files = ready, files
         self._servers: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
         self._told = asyncio.Event()
         self._reason = "stopped"
@@ -201,7 +206,7 @@ class _Serving:
         sweeper = loop.create_task(self._sweep(live, access))
         try:
             await self._servers[0][0].up.wait()
-            log = await asyncio.to_thread(Log.open, self._directory, self._config, serve=True)
+            log = await asyncio.to_thread(self._open)
             try:
                 live.adopt(log, loop)
                 if not self._told.is_set():
@@ -217,6 +222,9 @@ class _Serving:
             await self._stop_servers(live)
             sweeper.cancel()
             live.close()
+
+    def _open(self) -> Log:
+        return Log.open(self._directory, self._config, files=self._files, serve=True)
 
     async def _serve(self, live: Live, access: TokenAccess) -> None:
         """From the open log to the order to stop."""
