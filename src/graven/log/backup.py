@@ -72,10 +72,10 @@ def copy_log(
     files = files or LocalFiles()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BadInput("something is there already", place=str(target), mend="choose an empty or new directory")
-    if target == directory or directory in target.parents:
-        raise BadInput("a copy cannot lie within the log it is made of", place=str(target), mend="choose another place")
     if not (directory / "log" / "checkpoint").exists():
         raise BadInput("there is no log here", place=str(directory))
+    if target == directory or directory in target.parents:
+        raise BadInput("a copy cannot lie within the log it is made of", place=str(target), mend="choose another place")
     building = target.with_name(target.name + ".partial")
     if building.exists():
         shutil.rmtree(building)
@@ -113,7 +113,10 @@ class _Copy:
 
     def everything(self, keys: Sequence[Key]) -> tuple[Checkpoint, Mark]:
         note = (self._source / "log" / "checkpoint").read_bytes()
-        published = open_checkpoint(note, keys, verify_signature, require_all=True).checkpoint
+        try:
+            published = open_checkpoint(note, keys, verify_signature, require_all=True).checkpoint
+        except BadInput as error:
+            raise Disproved(f"the published checkpoint is damaged: {error.what}", place="log/checkpoint") from None
         mark = read_mark(str(self._source / "state" / "committed"), COMMITTED)
         if mark is None or mark.size < published.size:
             mark = Mark(published.size, published.root)

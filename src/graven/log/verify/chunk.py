@@ -350,6 +350,8 @@ class _Walk:
             self._findings.fail(what, place, header.start, header.end, group=self._task.name)
         elif payloads:
             self._result.unfollowed += header.count
+            if header.end in self._task.wanted:  # nothing else says what the tree is there: the frame is whole
+                self._result.roots[header.end] = header.root
         self._index, self._range = header.end, self._anchor(header)
 
     def _anchor(self, header: FrameHeader) -> CompactRange | None:
