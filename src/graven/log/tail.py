@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graven.core.merkle import CompactRange, Nodes, compact_range_at
-from graven.core.tile import WIDTH, bundle_path, encode_entries, parse_path, tile_nodes, tile_path
+from graven.core.errors import Disproved
+from graven.core.merkle import CompactRange, Nodes, compact_range_at, hash_leaves
+from graven.core.tile import WIDTH, bundle_path, decode_entries, encode_entries, parse_path, tile_nodes, tile_path
 
 ENTRY_SIZE = 32
 
@@ -58,8 +59,12 @@ class Tail:
         width = size % WIDTH
         bundle = b""
         if width:
-            data = _fetch_wide(fetch, bundle_path(size // WIDTH, width), bundle_path(size // WIDTH))[: 34 * width]
-            bundle = b"".join(data[at + 2 : at + 34] for at in range(0, len(data), 34))
+            path = bundle_path(size // WIDTH, width)
+            data = _fetch_wide(fetch, path, bundle_path(size // WIDTH))[: 34 * width]
+            entries = decode_entries(data, width, place=path)
+            if b"".join(hash_leaves(entries)) != levels[0][1]:
+                raise Disproved("an entry bundle does not fit its tile", place=path)
+            bundle = b"".join(entries)
         start = compact_range_at(tile_nodes(fetch, size), size) if size else CompactRange.EMPTY
         return cls(log, start, levels, (size - width, bundle))
 
