@@ -40,9 +40,7 @@ class Disproved(GravenError):
 
     exit_code = 1
 
-    def __init__(
-        self, what: str, *, expected: str = "", found: str = "", place: str = "", mend: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, expected: str = "", found: str = "", place: str = "", mend: str = "") -> None:
         super().__init__(what, place=place, mend=mend)
         self.expected = expected
         self.found = found
