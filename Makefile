@@ -9,8 +9,8 @@ PYTEST_ARGS ?=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: set-up-run ## the tour on a sample log in ./graven-demo, then a server on 127.0.0.1 over it
-	@exec $(BIN)/graven demo --dir ./graven-demo --serve
+run: set-up-run ## the tour on a sample log in ./graven-demo, then a server over it (LISTEN=HOST:PORT for another port)
+	@exec $(BIN)/graven demo --dir ./graven-demo --serve $(if $(LISTEN),--listen $(LISTEN))
 
 demo: set-up-run ## the same tour in a temporary directory, then the end
 	@exec $(BIN)/graven demo

@@ -6,9 +6,11 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from graven.cli.options import path_option
+from graven.cli.options import json_option, path_option
+from graven.cli.output import print_json
 from graven.core.errors import BadInput
-from graven.demo.tour import show_tour
+from graven.demo.screen import Screen
+from graven.demo.tour import Tour
 from graven.server.serve import bind, run
 
 LISTEN = "127.0.0.1:4780"
@@ -18,7 +20,8 @@ LISTEN = "127.0.0.1:4780"
 @path_option("--dir", "directory", "Where the log is made and kept; without it, in a temporary place.", metavar="DIR")
 @click.option("--serve", is_flag=True, help="Go on as a server over that log until Ctrl-C.")
 @click.option("--listen", default=LISTEN, show_default=True, metavar="HOST:PORT", help="Where --serve listens.")
-def command(directory: Path | None, serve: bool, listen: str) -> None:
+@json_option
+def command(directory: Path | None, serve: bool, listen: str, as_json: bool) -> None:
     """Show, on one screen, what Graven does: proofs, tampering caught, a check by hand, what it costs.
 
     On first use it makes a log of invented events whose name begins with `demo.invalid/`; run again, it is the same
@@ -27,11 +30,17 @@ def command(directory: Path | None, serve: bool, listen: str) -> None:
     with ExitStack() as stack:
         if serve:
             _check_free(listen)
-        if directory is None:
-            directory = Path(stack.enter_context(TemporaryDirectory(prefix="graven-demo-")), "graven-demo")
-        show_tour(directory, listen=listen if serve else None)
+        place = directory
+        if place is None:
+            place = Path(stack.enter_context(TemporaryDirectory(prefix="graven-demo-")), "graven-demo")
+        tour = Tour(place, Screen(quiet=as_json), listen=listen if serve else None, passing=directory is None)
+        try:
+            tour.show()
+        finally:
+            if as_json and "wrong" in tour.told:
+                print_json(tour.told)
         if serve:
-            run(directory, listen=listen)
+            run(place, listen=listen)
 
 
 def _check_free(listen: str) -> None:

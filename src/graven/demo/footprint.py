@@ -23,10 +23,10 @@ class Footprint:
         return (self.journal_bytes + self.tile_bytes) * _EVENTS_A_DAY * _DAYS_A_MONTH / 1e9
 
 
-def measure(directory: Path, *, entries: int, events_bytes: int) -> Footprint:
-    """Measure the log in `directory`. `entries` is its size, above 0; `events_bytes` what was sent, all together."""
+def measure(directory: Path, *, entries: int, event_bytes: float) -> Footprint:
+    """Measure the log in `directory`. `entries` is its size, above 0; `event_bytes` the mean size of its events."""
     journal, tiles = (_bytes_under(directory / name) for name in ("journal", "log/tile"))
-    return Footprint(entries, events_bytes / entries, journal / entries, tiles / entries)
+    return Footprint(entries, event_bytes, journal / entries, tiles / entries)
 
 
 def memory_mib() -> float | None:

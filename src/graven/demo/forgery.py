@@ -18,7 +18,7 @@ from graven.core.merkle import EMPTY_ROOT
 from graven.core.note import format_vkey
 from graven.journal.segment import list_segments
 from graven.keys.keyring import Keyring
-from graven.keys.rootkeys import HIGHEST_FILE, nothing_signed
+from graven.keys.rootkeys import HIGHEST_FILE, SIGNING_FILES, nothing_signed
 from graven.keys.signer import LogSigner
 from graven.log.backup import copy_log
 from graven.log.types import Batch, Record
@@ -73,8 +73,8 @@ def flip_byte(copy: Path, index: int) -> Flip:
 def rewrite_history(copy: Path, indexes: list[int], old: bytes, new: bytes, *, now_us: int) -> None:
     """Change `old` to `new` in the events at `indexes`, and make everything fit again, with the log's own keys.
 
-    The journal is cut before the first of them and written again, heads and order as they were; tiles, marks and history
-    go; what remembers the largest tree ever signed is made to forget it. The result is a log in perfect order.
+    The journal is cut before the first of them and written again, heads and order as they were. Tiles, marks and
+    history go; what remembers the largest tree ever signed is made to forget it. The result is a log in perfect order.
     """
     first, rest = _cut(copy, min(indexes))
     clock = FixedClock(now_us)
@@ -91,21 +91,26 @@ def rewrite_history(copy: Path, indexes: list[int], old: bytes, new: bytes, *, n
             log.commit(batch)
 
 
-def sign_with_another_key(copy: Path) -> None:
-    """Put a checkpoint of the same tree, signed with new keys under the log's name, in the place of the published one.
+def sign_with_another_key(copy: Path, *, now_us: int) -> None:
+    """Sign the tree again with new keys under the log's name, and put them where the log's own are.
 
-    The configuration names those keys, as whoever does this would have it.
+    The published checkpoint, the signing keys and the configuration are changed, and the history goes.
     """
     config = load_config(copy / CONFIG_NAME)
     with open_view(copy) as view:
         checkpoint = view.published.checkpoint
-    shutil.rmtree(keys_dir(copy))
-    signer = LogSigner(Keyring.create(str(keys_dir(copy)), origin=config.origin))
-    (copy / "log" / "checkpoint").write_bytes(signer.sign_checkpoint(checkpoint, 0))
+    made = keys_dir(copy).with_name("made")
+    signer = LogSigner(Keyring.create(str(made), origin=config.origin))
+    (copy / "log" / "checkpoint").write_bytes(signer.sign_checkpoint(checkpoint, now_us // 1_000_000))
+    for name in (*SIGNING_FILES, HIGHEST_FILE):
+        (made / name).replace(keys_dir(copy) / name)
+    shutil.rmtree(made)
     text = (copy / CONFIG_NAME).read_text()
     for ours, theirs in zip(config.vkeys, signer.keys, strict=True):
         text = text.replace(ours, format_vkey(theirs))
     (copy / CONFIG_NAME).write_text(text)
+    shutil.rmtree(copy / "checkpoints")
+    (copy / "checkpoints").mkdir()
 
 
 def _cut(copy: Path, index: int) -> tuple[tuple[int, bytes], list[Record]]:
