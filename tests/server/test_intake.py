@@ -305,7 +305,7 @@ def test_many_producers_at_once(server: Server) -> None:
         for offset, one in enumerate(ids):
             stored = server.ask("GET", f"/api/v1/events/{first + offset}", token=reader).json()
             assert stored["event"]["id"] == one
-            assert stored["source"]["name"] == f"p{one.split('-')[0]}"
+            assert stored["head"]["source_name"] == f"p{one.split('-')[0]}"
 
 
 def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -191,9 +191,16 @@ _SCHEMAS: dict[str, JsonObject] = {
         "index": _number("0-based"),
         "state": _text("committed or published"),
         "content": _text("readable, erased or unreadable"),
-        "source": _maybe(_object({"number": _number("in the register"), "name": _text("its name")})),
-        "received": _text("RFC 3339, the log's clock"),
-        "received_us": _number("the same, µs since the epoch"),
+        "head": _maybe(
+            _object(
+                {
+                    "source": _number("its number in the register"),
+                    "source_name": _text("its name"),
+                    "received": _text("RFC 3339, the log's clock"),
+                    "received_us": _number("the same, µs since the epoch"),
+                }
+            )
+        ),
         "class": _text("retention class"),
         "event": _maybe(_ref("Event")),
         "raw": _maybe(_text("base64: what the producer sent, if that was not the event itself")),

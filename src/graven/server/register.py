@@ -9,11 +9,13 @@ from starlette.responses import Response
 
 from graven.core.errors import BadInput
 from graven.log import admin
-from graven.log.acts import rfc3339
 from graven.log.admin import ADMIN
-from graven.log.registers import Source, Token
+from graven.log.registers import Token
 from graven.server.access import TokenUses
 from graven.server.routes import Ask, Endpoint, json_response
+from graven.server.rows import source_row, token_row
+
+__all__ = ["Register", "source_row", "token_row"]
 
 _Names = Annotated[list[str], Meta(max_length=64)]
 
@@ -111,34 +113,6 @@ class Register:
 
     def _token_row(self, token: Token) -> dict[str, object]:
         return token_row(token, self._uses.last_us(token.id))
-
-
-def token_row(token: Token, last_used_us: int | None) -> dict[str, object]:
-    """A token as JSON, without what could find it."""
-    return {
-        "id": token.id,
-        "name": token.name,
-        "scopes": token.scopes,
-        "sources": token.sources,
-        "owner": token.owner,
-        "expires": None if token.expires_us is None else rfc3339(token.expires_us),
-        "revoked": token.revoked,
-        "last_used": None if last_used_us is None else rfc3339(last_used_us),
-    }
-
-
-def source_row(source: Source) -> dict[str, object]:
-    """A source as JSON."""
-    return {
-        "number": source.number,
-        "name": source.name,
-        "type": source.type,
-        "owner": source.owner,
-        "grade": source.grade,
-        "class": source.class_name,
-        "classes": source.classes,
-        "retired": source.retired,
-    }
 
 
 def _expiry_us(ask: Ask, expires: datetime | None) -> int | None:

@@ -5,11 +5,11 @@ against the root of its own frame, from the edge of the tree that the writer hol
 """
 
 from base64 import b64encode
-from collections.abc import Mapping
 
 import msgspec
 
 from graven.app import Log
+from graven.core.commitment import Head
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaf, prove_inclusion, verify_inclusion
 from graven.core.spelling import encode_base64
@@ -26,14 +26,11 @@ def show_event(log: Log, record: Record) -> bytes:
         Disproved: tiles or journal do not lead to the root they should. Broken: they cannot be read.
     """
     state, proved = _proof(log, record)
-    head = record.head
     document: dict[str, object] = {
         "index": record.index,
         "state": state,
         "content": record.state,
-        "source": None if head is None else _source(log.registers.source_names(), head.source),
-        "received": None if head is None else rfc3339(head.received_us),
-        "received_us": None if head is None else head.received_us,
+        "head": None if record.head is None else _head(log, record.head),
         "class": record.class_name,
         "event": None if record.event is None else msgspec.Raw(record.event),
         "raw": None if record.raw is None else b64encode(record.raw).decode("ascii"),
@@ -66,8 +63,13 @@ def _root(by: str, size: int, root: bytes) -> dict[str, object]:
     return {"by": by, "size": size, "root": encode_base64(root)}
 
 
-def _source(names: Mapping[int, str], number: int) -> dict[str, object]:
-    return {"number": number, "name": names.get(number)}
+def _head(log: Log, head: Head) -> dict[str, object]:
+    return {
+        "source": head.source,
+        "source_name": log.registers.source_names().get(head.source),
+        "received": rfc3339(head.received_us),
+        "received_us": head.received_us,
+    }
 
 
 def _duplicates(event: bytes) -> list[str]:

@@ -1,0 +1,32 @@
+"""Tokens and sources as JSON: what the doors and the command line show of them."""
+
+from graven.log.acts import rfc3339
+from graven.log.registers import Source, Token
+
+
+def token_row(token: Token, last_used_us: int | None) -> dict[str, object]:
+    """A token as JSON, without what could find it."""
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scopes": token.scopes,
+        "sources": token.sources,
+        "owner": token.owner,
+        "expires": None if token.expires_us is None else rfc3339(token.expires_us),
+        "revoked": token.revoked,
+        "last_used": None if last_used_us is None else rfc3339(last_used_us),
+    }
+
+
+def source_row(source: Source) -> dict[str, object]:
+    """A source as JSON."""
+    return {
+        "number": source.number,
+        "name": source.name,
+        "type": source.type,
+        "owner": source.owner,
+        "grade": source.grade,
+        "class": source.class_name,
+        "classes": source.classes,
+        "retired": source.retired,
+    }

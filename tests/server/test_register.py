@@ -1,0 +1,103 @@
+"""Tokens and sources over HTTP."""
+
+import json
+
+import pytest
+
+from graven.core.errors import BadInput
+from server.running import Answer, Server
+
+
+@pytest.fixture(scope="module")
+def admin(shared_server: Server) -> str:
+    return shared_server.token("admin", name="admin")
+
+
+def send(server: Server, method: str, target: str, document: object, token: str) -> Answer:
+    return server.ask(method, target, json.dumps(document).encode(), token=token)
+
+
+def test_the_life_of_a_source(shared_server: Server, admin: str) -> None:
+    made = send(shared_server, "POST", "/api/v1/sources", {"name": "db", "type": "database", "owner": "Eve"}, admin)
+    assert made.status == 201
+    row = made.json()
+    assert (row["type"], row["grade"], row["classes"]) == ("database", "authenticated sender", [])
+    changed = send(shared_server, "PATCH", "/api/v1/sources/db", {"grade": "network", "owner": ""}, admin).json()
+    assert changed == row | {"grade": "network", "owner": ""}
+    before = shared_server.control.status()["size"]
+    assert send(shared_server, "PATCH", "/api/v1/sources/db", {"grade": "network"}, admin).json() == changed
+    assert shared_server.control.status()["size"] == before  # nothing changed, so nothing is recorded
+    retired = shared_server.ask("DELETE", "/api/v1/sources/db", token=admin).json()
+    assert retired == changed | {"retired": True}
+    listed = shared_server.ask("GET", "/api/v1/sources", token=admin).json()["sources"]
+    assert next(one for one in listed if one["name"] == "db") == retired
+    again = send(shared_server, "POST", "/api/v1/sources", {"name": "db"}, admin)
+    assert again.status == 400
+
+
+@pytest.mark.parametrize(
+    ("target", "document"),
+    [
+        ("/api/v1/sources", {"name": "a b"}),
+        ("/api/v1/sources", {"name": ""}),
+        ("/api/v1/sources", {"name": "x" * 65}),
+        ("/api/v1/sources", {"name": "local"}),
+        ("/api/v1/sources", {"name": "ok", "grade": "perfect"}),
+        ("/api/v1/sources", {"name": "ok", "class": "secret"}),
+        ("/api/v1/sources", {"name": "ok", "classes": ["graven"]}),
+        ("/api/v1/sources", {"name": "ok", "klass": "x"}),
+        ("/api/v1/sources", {"name": "ok", "owner": "a\u202eb"}),
+        ("/api/v1/sources", []),
+        ("/api/v1/tokens", {"name": "t"}),
+        ("/api/v1/tokens", {"name": "t", "scopes": []}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["root"]}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["read", "read"]}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["ingest:nowhere"]}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["ingest:local"]}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["ingest:graven"]}),
+        ("/api/v1/tokens", {"name": "local", "scopes": ["ingest"]}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["read"], "expires": "tomorrow"}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["read"], "expires": "2999-01-01T00:00:00"}),
+        ("/api/v1/tokens", {"name": "t", "scopes": ["read"], "expires": "2020-01-01T00:00:00Z"}),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(
+    shared_server: Server, admin: str, target: str, document: object
+) -> None:
+    before = shared_server.control.status()["size"]
+    answer = send(shared_server, "POST", target, document, admin)
+    assert (answer.status, answer.error["kind"]) == (400, "bad_input")
+    assert shared_server.control.status()["size"] == before
+
+
+def test_a_body_beyond_reason_is_refused(shared_server: Server, admin: str) -> None:
+    assert send(shared_server, "POST", "/api/v1/sources", {"name": "x" * 70_000}, admin).status == 413
+    deep = b'{"name":' + b"[" * 60_000
+    assert shared_server.ask("POST", "/api/v1/sources", deep, token=admin).status == 400
+
+
+def test_numbers_are_given_once(shared_server: Server, admin: str) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def make(number: int) -> int:
+        return int(shared_server.control.add_source(f"row-{number}")["number"])
+
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(make, range(16)))
+    assert len(set(numbers)) == 16
+
+
+def test_events_go_to_the_class_of_their_source(shared_server: Server) -> None:
+    token = shared_server.token("ingest", name="classy")
+    answer = shared_server.append(b'{"action":"x","class":"other"}', token)
+    assert answer.status == 400
+    assert "may not use the class" in answer.error["what"]
+
+
+def test_unknown_names_are_refused(shared_server: Server) -> None:
+    with pytest.raises(BadInput, match="no living token"):
+        shared_server.control.revoke_token("nobody")
+    with pytest.raises(BadInput, match="no source"):
+        shared_server.control.change_source("nobody", owner="x")
+    with pytest.raises(BadInput, match="own"):
+        shared_server.control.retire_source("local")
