@@ -53,8 +53,9 @@ class Acts:
                 self.genesis = data
 
 
-def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Findings) -> None:
-    """Judge erased slots, and slots whose key is not in the keyring."""
+def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Findings) -> set[DataKeyName]:
+    """Judge erased slots, and slots whose key is not in the keyring; returns the keys that were missed."""
+    missed: set[DataKeyName] = set()
     say = findings.disprove if own.complete else findings.fail
     erased = {key for index, key in own.erasures.items() if index < published}
     merged: dict[tuple[int, str, str, bytes, int | None], tuple[int, int, int]] = {}
@@ -63,12 +64,13 @@ def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Fin
         first, last, count = merged.get(group, (one.first, one.last, 0))
         merged[group] = min(first, one.first), max(last, one.last), count + one.count
     for (segment, class_name, kind, key_id, erasure), (first, last, count) in merged.items():
-        key = segment, class_name, kind, key_id.hex()
+        key: DataKeyName = segment, class_name, kind, key_id.hex()
         place = f"segment {segment}, {kind}s of class {class_name}, key {key_id.hex()}"
         if erasure is None:
             if key in erased:
                 findings.note(f"{count} {kind}s cannot be read: their key was erased, as an event says ({place})")
             else:
+                missed.add(key)
                 say("a key id gone without an erasure event", place, first, last + 1)
         elif own.erasures.get(erasure) != key:
             what = f"erased without an erasure event: index {erasure} names no such erasure"
@@ -77,17 +79,20 @@ def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Fin
             findings.disprove(f"erased by an event that is not published: index {erasure}", place, first, last + 1)
         else:
             findings.note(f"{count} {kind}s are erased, as the event at index {erasure} says ({place})")
+    return missed
 
 
 def check_keys(
-    segment: int, named: Iterable[tuple[str, str, bytes]], held: Collection[bytes], own: Acts, published: int,
-    findings: Findings,
+    segment: int, named: Iterable[tuple[str, str, bytes]], held: Collection[bytes], missed: Collection[DataKeyName],
+    own: Acts, published: int, findings: Findings,
 ) -> None:  # fmt: skip
-    """Every data key that a segment's header names is in the keyring, or was erased by a published event."""
+    """Every data key that a segment's header names is in the keyring, was erased by a published event, or was `missed`
+    already."""
     say = findings.disprove if own.complete else findings.fail
     erased = {key for index, key in own.erasures.items() if index < published}
     for class_name, kind, key_id in named:
-        if key_id not in held and (segment, class_name, kind, key_id.hex()) not in erased:
+        key: DataKeyName = segment, class_name, kind, key_id.hex()
+        if key_id not in held and key not in erased and key not in missed:
             place = f"segment {segment}, {kind}s of class {class_name}, key {key_id.hex()}"
             say("a key id gone without an erasure event", place)
 

@@ -6,12 +6,12 @@ from there. What is gathered on the way (roots, Graven's own events, erased slot
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from graven.core.errors import GravenError
 from graven.core.merkle import EMPTY_ROOT, CompactRange
-from graven.core.tile import WIDTH
 from graven.keys.keyring import Keyring
 from graven.log.verify.acts import Acts, End
 from graven.log.verify.chunk import verify_chunk
@@ -19,7 +19,7 @@ from graven.log.verify.pool import Pool
 from graven.log.verify.report import Findings
 from graven.log.verify.segments import Segment, split
 from graven.log.verify.task import Rest, Result, Slots, State, Task
-from graven.log.verify.tree import TreePlace
+from graven.log.verify.tree import TreePlace, entries_under
 
 Progress = Callable[[int, int], None]
 """(events done, events in all as far as known)."""
@@ -65,14 +65,16 @@ class Chain:
         """Verify every segment."""
         if not opened:
             self._findings.fail("the journal has no segment", "journal")
-        self.log_id = next((one.header.log_id for one in opened if one.header is not None), None)
+        ids = Counter(one.header.log_id for one in opened if one.header and one.header.origin == self._origin)
+        self.log_id = ids.most_common(1)[0][0] if ids else None
         by_start = {one.file.start: one for one in opened}
         for task, result in pool.ordered(verify_chunk, self._tasks(opened)):
             segment = by_start[task.segment_start]
             last = segment is opened[-1]
             state, fill_to = self._expected(task, segment)
             if not _begins(result.start, state) or fill_to != task.fill_to:
-                result = pool.run(verify_chunk, replace(task, state=state, fill_to=fill_to))
+                again = replace(task, state=state, fill_to=fill_to, wanted=self._wanted_from(state.index, None))
+                result = pool.run(verify_chunk, replace(again, tree=self._tree_from(state.index, None)))
             self._accept(result)
             if task.limit == task.size:
                 self._finish(segment, result, last)
@@ -83,28 +85,27 @@ class Chain:
         """Where the journal ends too soon, go on to index `to` with what the bundles hold."""
         if self._at.index < to:
             task = Task(
-                path="", name="", size=0, segment_start=0, log_id=b"", keys=(), named=None, sealed=False,
+                path="", name="", size=0, segment_start=0, log_id=b"", keys=(), named=None,
                 header_bad=False, state=self._at, limit=0, fill_to=to, tree=self._tree_from(self._at.index, None),
                 wanted=self._wanted_from(self._at.index, None),
             )  # fmt: skip
             self._accept(pool.run(verify_chunk, task))
 
     def _tasks(self, opened: Sequence[Segment]) -> Iterator[Task]:
-        for segment, after in zip(opened, [*opened[1:], None], strict=True):
+        for segment, after in zip(opened, [*opened[1:], None], strict=False):
             self._check_header(segment)
-            keys, sealed = self._keys(segment)
+            keys, whole = self._keys(segment)
             size = min(segment.size, SEGMENT_SIZE_MAX)
             if size != segment.size:
                 self._findings.disprove("a segment is longer than its format allows", segment.place)
             header = segment.header
+            known = after.file.start if after is not None and header is not None else None
             chunks = split(segment)
-            for (start, offset), (end, limit) in zip(
-                chunks, [*chunks[1:], (after.file.start if after else None, size)], strict=True
-            ):
+            for (start, offset), (end, limit) in zip(chunks, [*chunks[1:], (known, size)], strict=True):
                 yield Task(
                     path=segment.file.path, name=segment.file.name, size=size, segment_start=segment.file.start,
                     log_id=header.log_id if header else self.log_id or b"", keys=keys,
-                    named=frozenset(header.keys) if header else None, sealed=sealed,
+                    named=frozenset(header.keys) if header and whole else None,
                     header_bad=header is None,
                     state=State(offset, start, segment.range if offset == segment.first else None),
                     limit=limit, fill_to=0, tree=self._tree_from(start, end), wanted=self._wanted_from(start, end),
@@ -115,13 +116,15 @@ class Chain:
         if header is None:
             return
         if header.origin != self._origin:
+            segment.foreign = True
             what = f"a segment is of another log: expected {self._origin}, found {header.origin}"
             self._findings.disprove(what, place)
         elif header.log_id != self.log_id:
+            segment.foreign = True
             self._findings.disprove("a segment is of another log of the same name: its log id differs", place)
 
     def _keys(self, segment: Segment) -> tuple[tuple[tuple[bytes, bytes], ...], bool]:
-        """The segment's data keys, and whether its payloads are to be opened."""
+        """The segment's data keys, and whether one that is not there is gone."""
         if self._keyring is None:
             return (), False
         try:
@@ -130,6 +133,8 @@ class Chain:
             self._findings.fail(error.what, error.place)
             self.acts.complete = False
             return (), False
+        if segment.header is None or segment.foreign:
+            return tuple(keys.items()), False
         self.held[segment.file.start] = frozenset(keys)
         return tuple(keys.items()), True
 
@@ -174,7 +179,7 @@ class Chain:
             rest = Rest(0, 0, "an empty file", True, None)
         forgiven = rest is not None and last and self._closed_before(segment, rest) and self._at.index >= self._signed
         self.end = End(segment.file.name, rest.offset if rest is not None else segment.size, self._at.index)
-        if segment.error is not None and not (forgiven and rest is not None and not rest.offset):
+        if segment.error is not None and (rest is None or rest.offset):
             findings.error(segment.error, place)
         if rest is not None:
             self._judge_rest(rest, f"{place} at byte {rest.offset}", forgiven)
@@ -211,8 +216,7 @@ class Chain:
         """The tree with those extra files only that the entries [start, end) touch."""
         chosen = []
         for extra in self.tree.extras:
-            shift = 0 if extra.level == "entries" else 8 * extra.level
-            first, behind = (extra.index * WIDTH) << shift, (extra.index * WIDTH + extra.width) << shift
+            first, behind = entries_under(extra)
             if behind > start and (end is None or first < end):
                 chosen.append(extra)
         return replace(self.tree, extras=tuple(chosen))

@@ -162,6 +162,25 @@ def check_stated(stated: Stated, roots: dict[int, bytes], end: int, findings: Fi
         )  # fmt: skip
 
 
+def check_history(history: Sequence[Stated], roots: dict[int, bytes], end: int, findings: Findings) -> None:
+    """As `check_stated` for the notes of the history, of which there may be very many: told in one line a kind."""
+    beyond = [one for one in history if one.size > end]
+    within = [one for one in history if one.size <= end]
+    untold = [one for one in within if one.size and one.size not in roots]
+    forked = [one for one in within if one not in untold and one.root != roots.get(one.size, EMPTY_ROOT)]
+    if beyond:
+        what = f"the journal ends at {end}, but {len(beyond)} checkpoints of its history are of more entries"
+        findings.fail(what, _span(beyond), end, max(one.size for one in beyond))
+    if untold:
+        findings.fail(
+            f"whether the journal leads to {len(untold)} checkpoints of its history cannot be told", _span(untold)
+        )
+    if forked:
+        first = min(one.size for one in forked)
+        what = f"the journal's tree is not that of {len(forked)} checkpoints of its history, from size {first} on"
+        findings.disprove(what, _span(forked), 0, first)
+
+
 def open_own(data: bytes, keys: Sequence[Key]) -> SignedCheckpoint:
     """A checkpoint from the log's own directory. Raises BadInput, Disproved."""
     return open_checkpoint(data, keys, verify_signature, require_all=True, only_known=True)
@@ -174,6 +193,10 @@ def as_disproved(error: GravenError, subject: str) -> GravenError:
         return error
     at = f" ({error.place})" if error.place else ""
     return Disproved(f"{subject} is not the log's: {error.what}{at}{found}")
+
+
+def _span(stated: Sequence[Stated]) -> str:
+    return stated[0].place if len(stated) == 1 else f"{stated[0].place} … {stated[-1].place}"
 
 
 def _read(path: Path, place: str, findings: Findings, *, missing_is_fine: bool = False) -> bytes | None:

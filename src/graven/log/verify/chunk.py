@@ -54,7 +54,7 @@ class _Walk:
         self._task = task
         self._findings = Findings()
         self._tree = TreeCheck(task.tree, self._findings)
-        self._ciphers: Ciphers = {key_id: AESGCM(key) for key_id, key in task.keys} if task.sealed else {}
+        self._ciphers: Ciphers = {key_id: AESGCM(key) for key_id, key in task.keys}
         self._window: SegmentWindow
         self._offset, self._index, self._range = task.state.offset, task.state.index, task.state.range
         self._frames: list[tuple[int, int]] = []
@@ -216,15 +216,14 @@ class _Walk:
         """What the block itself says; None when it is damaged, which is then reported."""
         try:
             sections = frame.decode_block(data, header, place=place)
-            if self._task.sealed:
-                self._check_named(sections, header, place)
+            self._check_named(sections, header, place)
             derived = derive(sections, header.count, self._ciphers, self._task.log_id, place)
         except GravenError as error:
             self._findings.error(error, place, header.start, header.end)
             return None
         for section in derived.husks:
             self._remember(section, header.start, section.erasure)
-        for section in derived.unreadable if self._task.sealed else ():
+        for section in derived.unreadable if self._task.named is not None else ():
             self._remember(section, header.start, None)
         for position, event in derived.own:
             self._own(header.start + position, event)

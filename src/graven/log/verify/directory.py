@@ -11,7 +11,6 @@ from pathlib import Path
 
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.note import Key
-from graven.core.tile import WIDTH
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import SIGNING_FILES, load_signing_key
 from graven.log.verify import acts, checkpoints, layout
@@ -20,7 +19,7 @@ from graven.log.verify.checkpoints import HistoryTask, Stated
 from graven.log.verify.pool import Pool, processes_default
 from graven.log.verify.report import Findings, Report
 from graven.log.verify.segments import Segment, open_segment
-from graven.log.verify.tree import TreePlace, format_path
+from graven.log.verify.tree import TreePlace, entries_under, format_path
 
 ALONE_BYTES_MAX = 12 << 20
 """A journal up to this long is verified by one process: more would take longer to start than to finish."""
@@ -75,6 +74,7 @@ class _Verification:
         self._directory, self._keys, self._keyring, self._findings = directory, keys, keyring, findings
         self._progress, self._processes = progress, processes
         self._stated: list[Stated] = [since] if since is not None else []
+        self._history: list[Stated] = []
         self._origin = keys[0].name
 
     def run(self) -> Report:
@@ -104,6 +104,7 @@ class _Verification:
             chain.fill(pool, size)
         for stated in self._stated:
             checkpoints.check_stated(stated, chain.roots, chain.end.index, findings)
+        checkpoints.check_history(self._history, chain.roots, chain.end.index, findings)
         self._check_acts(chain, journal, opened, foreign)
         self._tell(chain, tree)
         payloads = "not checked"
@@ -160,7 +161,7 @@ class _Verification:
         foreign: list[tuple[str, bytes]] = []
         for _, result in pool.ordered(checkpoints.verify_history, tasks):
             self._findings.merge(result.findings)
-            self._stated += result.stated
+            self._history += result.stated
             foreign += result.foreign
         return foreign
 
@@ -174,11 +175,11 @@ class _Verification:
             if journal.torn:
                 findings.note("files in journal/torn were not checked: their events are sealed")
             return
-        acts.check_slots(chain.slots, own, published, findings)
+        missed = acts.check_slots(chain.slots, own, published, findings)
         for segment in opened:
             held = chain.held.get(segment.file.start)
             if held is not None:
-                acts.check_keys(segment.file.start, segment.named(), held, own, published, findings)
+                acts.check_keys(segment.file.start, segment.named(), held, missed, own, published, findings)
         files = [segment.file for segment in opened]
         acts.check_torn(self._directory, journal.torn, own, files, chain.end, findings)
         if 0 in chain.held and chain.log_id is not None:
@@ -191,10 +192,10 @@ class _Verification:
     def _tell(self, chain: Chain, tree: TreePlace) -> None:
         findings, end = self._findings, chain.end.index
         for extra in tree.extras:
-            level = 0 if extra.level == "entries" else extra.level
-            if ((extra.index * WIDTH + extra.width) << (8 * level)) > end:
-                what = "a file of a larger tree than the journal holds"
-                findings.fail(what, f"log/{format_path(extra)}", group=what)
+            begin, behind = entries_under(extra)
+            if behind > end:
+                what = "files of a larger tree than the journal holds"
+                findings.fail(what, format_path(extra), begin, behind, group=what)
         if chain.lost:
             first, last = chain.lost[0], chain.lost[-1]
             findings.note(

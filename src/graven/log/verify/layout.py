@@ -83,7 +83,7 @@ def list_tree(directory: Path, published: int, findings: Findings) -> tuple[Tile
                 extras += _list_tiles(level.path, place, number, count, 0, 0, findings)
         elif entry.name != "checkpoint":
             _foreign(entry, f"log/{entry.name}", findings)
-    return tuple(extras)
+    return tuple(sorted(extras, key=lambda extra: (str(extra.level), extra.index, extra.width)))
 
 
 def list_history(directory: Path, findings: Findings) -> list[tuple[str, int]]:

@@ -20,7 +20,7 @@ CHUNK_BYTES = 32 << 20
 @dataclass(slots=True)
 class Segment:
     """One segment file. `header` is None where it does not hold; `error` says why. `first` is where its frames begin
-    (0: to be looked for), `range` the tree before it as its header states it."""
+    (0: to be looked for), `range` the tree before it as its header states it. `foreign`: it is another log's."""
 
     file: SegmentFile
     size: int
@@ -28,6 +28,7 @@ class Segment:
     range: CompactRange | None = None
     first: int = 0
     error: GravenError | None = None
+    foreign: bool = False
 
     @property
     def place(self) -> str:

@@ -22,7 +22,8 @@ class Task:
 
     `state.range` None asks for the tiles' claim. The walk ends at the first frame that begins at or behind `limit`.
     Before it, events up to `fill_to` are taken from the bundles: the journal is known to lack them. `keys` are the
-    segment's data keys, `named` the (class, kind, key id) of its header; `sealed` says whether payloads are opened.
+    segment's data keys, empty where payloads are not opened; `named` the (class, kind, key id) of its header, None
+    where nothing may be concluded from a key that is not there.
     `wanted` are the sizes whose roots the caller asks for, ascending.
     """
 
@@ -33,7 +34,6 @@ class Task:
     log_id: bytes
     keys: tuple[tuple[bytes, bytes], ...] = field(repr=False)
     named: frozenset[tuple[str, int, bytes]] | None
-    sealed: bool
     header_bad: bool
     state: State
     limit: int

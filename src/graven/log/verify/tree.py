@@ -214,15 +214,18 @@ class TreeCheck:
             if level == "entries"
             else "a tile holds another hash than the tree of the journal"
         )
-        if len(wrong) > 1 and len(wrong) != end - first:
-            what = f"{what} ({len(wrong)} of them)"
         place = f"{_shown(path)} at byte {size * (first - base)}"
-        self._findings.disprove(what, place, *_entries_of(level, first, end), group=path)
+        self._findings.disprove(what, place, *_entries_of(level, first, end), group=f"level {level}")
 
 
 def format_path(path: TilePath) -> str:
-    """The C2SP path of a tile or bundle."""
-    return _path(path.level, path.index, path.width)
+    """Where a tile or bundle lies, from the log's directory."""
+    return _shown(_path(path.level, path.index, path.width))
+
+
+def entries_under(path: TilePath) -> tuple[int, int]:
+    """The events [first, end) that a tile or bundle stands for."""
+    return _entries_of(path.level, path.index * WIDTH, path.index * WIDTH + path.width)
 
 
 def _path(level: Level, index: int, width: int) -> str:
