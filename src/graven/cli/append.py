@@ -13,7 +13,7 @@ from graven.cli.output import Refused, print_json
 from graven.cli.progress import progress
 from graven.cli.writing import Writing, open_writing
 from graven.config import CONFIG_NAME, load_config
-from graven.core.errors import Busy
+from graven.core.errors import BadInput, Busy
 
 _BUSY_WAIT_S_MAX = 60.0
 
@@ -43,7 +43,7 @@ def command(file: Path, directory: Path, source: str, receipt: str, as_json: boo
             judged = judge(events, name, advance)
         events.seek(0)
         with open_writing(directory) as log, progress("appending", judged.events, unit="events") as advance:
-            _check_classes(log, source, judged, name)
+            _check_source(log, source, judged, name)
             summary = _Summary(full=receipt == "full")
             for piece in pieces(events, [], size_bytes=judged.size_bytes, request_bytes=request_bytes):
                 if piece.lines:
@@ -102,13 +102,13 @@ def _append(log: Writing, piece: Piece, source: str, *, full: bool) -> dict[str,
             time.sleep(error.retry_after_s)
 
 
-def _check_classes(log: Writing, source: str, judged: Judged, name: str) -> None:
-    """Refuse a class the source may not use before anything is stored."""
-    if not judged.classes:
+def _check_source(log: Writing, source: str, judged: Judged, name: str) -> None:
+    """Refuse a source that is not there, and classes it may not use, before anything is stored."""
+    if source == LOCAL_SOURCE and not judged.classes:
         return
     row = next((row for row in log.sources() if row["name"] == source and not row["retired"]), None)
     if row is None:
-        return  # the append itself says so, before it stores anything
+        raise BadInput(f"no source is called {source!r}", mend=f"register it: graven source add {source}")
     faults: list[dict[str, object]] = [
         {
             "line": line,
