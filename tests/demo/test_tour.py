@@ -84,10 +84,10 @@ def test_what_was_changed_is_caught_and_named(shown: tuple[Path, str]) -> None:
     text = shown[1]
     assert re.search(r"^  the log itself +exit 0$", text, re.MULTILINE)
     flipped = re.search(
-        r"^  one bit of byte (\d+) of (journal/\S+) flipped +exit 1\n.*\n +at (.*)$", text, re.MULTILINE
+        r"^  one bit of byte (\d+) of (journal/\S+) flipped +exit 1\n.*\n +where: (.*)$", text, re.MULTILINE
     )
     assert flipped is not None
-    assert flipped[2] in flipped[3] and re.search(r"at byte \d+, events \d+ to \d+$", flipped[3])
+    assert flipped[2] in flipped[3] and re.search(r"at byte \d+; events \d+ to \d+$", flipped[3])
     assert re.search(r"signed again with another key +--vkey …  exit 1\n.*published checkpoint", text)
     assert re.search(r"with the log's own keys +exit 0\n.*only by what others have kept\n", text)
     assert re.search(r"against a checkpoint kept +--since …  exit 1\n.*is not that of the older checkpoint", text)

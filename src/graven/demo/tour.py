@@ -73,7 +73,7 @@ class Tour:
         what = f"new log, {stage.appended:,} events" if stage.created else f"same log, {stage.size:,} events"
         if stage.appended and not stage.created:
             what += f" ({stage.appended:,} of the sample were missing)"
-        self._screen.line(f"{origin}: {what} from AWS, Kubernetes, SSH and a sales application")
+        self._screen.line(f"{origin}: {what} from AWS, Kubernetes, SSH and a CRM")
         self._screen.line(f"{TRUST} (nobody but this machine vouches for it)")
         self.told |= {
             "origin": origin, "dir": str(self._log.absolute()), "new": stage.created, "appended": stage.appended,
@@ -141,7 +141,7 @@ class Tour:
         if said.indexes:
             at.append(f"events {said.indexes[0]} to {said.indexes[-1]}")
         self._screen.line(said.problem, indent=2)
-        self._screen.line(f"at {', '.join(at)}", indent=3)
+        self._screen.line(f"where: {'; '.join(at)}", indent=3)
 
     def _show_by_hand(self) -> None:
         screen, folder = self._screen, self._evidence
