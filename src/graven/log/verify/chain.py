@@ -25,7 +25,6 @@ Progress = Callable[[int, int], None]
 """(events done, events in all as far as known)."""
 
 SEGMENT_SIZE_MAX = 1 << 32  # a segment's index counts bytes in 32 bits
-LOST_LISTED_MAX = 10_000
 
 
 class Chain:
@@ -50,7 +49,7 @@ class Chain:
         self.acts = Acts()
         self.slots: list[Slots] = []
         self.held: dict[int, frozenset[bytes]] = {}
-        self.lost: list[str] = []
+        self.lost: dict[str, None] = {}
         self.opened = self.unfollowed = 0
         self.end = End("", 0, 0)
         self.log_id: bytes | None = None
@@ -164,7 +163,7 @@ class Chain:
         self.roots |= result.roots
         self.acts.take(result.acts)
         self.slots += result.slots
-        self.lost += result.lost[: max(0, LOST_LISTED_MAX - len(self.lost))]
+        self.lost |= dict.fromkeys(result.lost)
         self.opened += result.opened
         self.unfollowed += result.unfollowed
         self._at = result.end

@@ -207,7 +207,7 @@ class _Walk:
             return
         stored = self._tree.entries(header.start, header.end)
         if stored is None:
-            self._lose(header, place, payloads=derived is not None)
+            self._lose(header, payloads=derived is not None)
             return
         known = [theirs if ours is None else ours for ours, theirs in zip(entries, stored, strict=True)]
         self._settle(header, known, hash_leaves(known), derived=False, place=place)
@@ -268,7 +268,7 @@ class _Walk:
         if extended[0].root() == header.root:
             self._take(entries, leaves, extended, derived)
             return
-        stored = self._tree.entries(header.start, header.end) if derived else None
+        stored = self._tree.entries(header.start, header.end, needed=False) if derived else None
         if stored is not None and stored != entries:
             other = hash_leaves(stored)
             instead = self._range.extend(other)
@@ -331,9 +331,6 @@ class _Walk:
                 end = published
             stored = self._tree.entries(self._index, end)
             if stored is None:
-                if self._index < published:
-                    what = "neither the journal nor whole entry bundles hold these events"
-                    self._findings.fail(what, "log/tile/entries", self._index, min(to, published))
                 self._index, self._range = to, None
                 break
             leaves = hash_leaves(stored)
@@ -342,12 +339,9 @@ class _Walk:
         if self._range is None:
             self._range = self._tree.anchor(to)
 
-    def _lose(self, header: FrameHeader, place: str, *, payloads: bool) -> None:
+    def _lose(self, header: FrameHeader, *, payloads: bool) -> None:
         """A block's entries cannot be known at all."""
-        if header.end <= self._task.tree.published:
-            what = "the entries of a block can be had neither from its seal nor from whole entry bundles"
-            self._findings.fail(what, place, header.start, header.end, group=self._task.name)
-        elif payloads:
+        if header.end > self._task.tree.published and payloads:
             self._result.unfollowed += header.count
             if header.end in self._task.wanted:  # nothing else says what the tree is there: the frame is whole
                 self._result.roots[header.end] = header.root

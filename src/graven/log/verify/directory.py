@@ -197,7 +197,8 @@ class _Verification:
                 what = "files of a larger tree than the journal holds"
                 findings.fail(what, format_path(extra), begin, behind, group=what)
         if chain.lost:
-            first, last = chain.lost[0], chain.lost[-1]
+            lost = sorted(chain.lost)
+            first, last = lost[0], lost[-1]
             findings.note(
                 f"{len(chain.lost)} files of the tree that were never surely on disk are missing or empty "
                 f"({first} … {last}): the next start writes them again"

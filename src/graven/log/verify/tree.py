@@ -93,30 +93,35 @@ class TreeCheck:
         except (GravenError, OSError):
             return None
 
-    def entries(self, start: int, end: int) -> list[bytes] | None:
-        """The entries [start, end) as the bundles have them, unproven; None if one of these bundles is of no use."""
+    def entries(self, start: int, end: int, *, needed: bool = True) -> list[bytes] | None:
+        """The entries [start, end) as the bundles have them, unproven; None if one of these bundles is of no use.
+
+        `needed`: nothing else gives these entries, so a bundle that is of no use is a problem.
+        """
         if end > self._place.published:
             return None
         found: list[bytes] = []
         for index in range(start // WIDTH, (end + WIDTH - 1) // WIDTH):
-            bundle = self._read_bundle(index)
-            if bundle is None:
-                return None
+            bundle = self._read_bundle(index, needed)
             found += bundle[max(0, start - WIDTH * index) : end - WIDTH * index]
-        return found
+        return found if len(found) == end - start else None
 
-    def _read_bundle(self, index: int) -> list[bytes] | None:
+    def _read_bundle(self, index: int, needed: bool) -> list[bytes]:
         if self._bundle is not None and self._bundle[0] == index:
             return self._bundle[1]
         width = width_at(0, index, self._place.published)
+        path = _path("entries", index, width)
+        entries: list[bytes] = []
         try:
-            _, data = self._read("entries", index, width)
-            if data is None:
-                return None
-            entries = decode_entries(data[: ENTRY_SIZE * width], width)
-        except GravenError:
-            return None
-        self._bundle = index, entries
+            path, data = self._read("entries", index, width)
+            if data is not None:
+                entries = decode_entries(data[: ENTRY_SIZE * width], width)
+                self._bundle = index, entries
+            elif needed:
+                self._missing("entries", index, width, derived=False)
+        except GravenError as error:
+            if needed:
+                self._findings.error(error, _shown(path), WIDTH * index, WIDTH * index + width, group="entries")
         return entries
 
     def _fetch(self, path: str) -> bytes:
