@@ -35,7 +35,7 @@ from graven.log.history import CheckpointHistory
 from graven.log.lock import Lock
 from graven.log.publish import Publisher, PublishLimits
 from graven.log.reader import JournalReader, KeyFinder
-from graven.log.recover import Recovered, recover
+from graven.log.recover import Recovered, holds_whole_frame, recover
 from graven.log.registers import Registers, Source
 from graven.log.types import Batch, Committed
 from graven.log.view import View
@@ -204,6 +204,11 @@ class Log:
                 clock=clock or SystemClock(), files=files, lock=lock, serve=serve,
                 declare_loss=declare_loss,
             )  # fmt: skip
+        except OSError as error:
+            lock.release()
+            raise Broken(
+                "the log cannot be opened for writing", place=f"{error.filename or directory}: {error.strerror}"
+            ) from None
         except BaseException:
             lock.release()
             raise
@@ -383,17 +388,24 @@ class Log:
         self.close()
 
     def _abandon(self) -> None:
-        """Let go of everything without a word to the log: for `close`, and when opening failed half way."""
+        """End the threads and let go of everything without a word to the log: for `close`, and when opening failed
+        half way. The lock goes last, so that nothing of this log is written beside its next writer."""
+        self.writer.stop()
+        self.publisher.halt()
         self.view.close()
         self.writer.state.reader.close()
         self._lock.release()
 
     def _record_start(self, found: Recovered, *, serve: bool, reason: str | None) -> None:
         registers = self.registers
-        for name, row in _unnamed_cuts(self.directory, found, registers.torn).items():
+        rows = _unnamed_cuts(self.directory, found, registers.torn)
+        for name, row in rows.items():
             action = acts.LOSS if row.pop("declared") else acts.RECOVERY
-            extra = {"known_size": found.committed_before, "reason": reason} if action == acts.LOSS else {}
+            extra = {"known_size": found.committed_before, "reason": reason or ""} if action == acts.LOSS else {}
             self.append_act(action, {"file": name, "size": found.tail.size, **row, **extra})
+        if reason is not None and found.committed_before > found.tail.size and not rows:  # nothing is left of it
+            data = {"size": found.tail.size, "known_size": found.committed_before, "reason": reason}
+            self.append_act(acts.LOSS, data)
         if self.writer.size and registers.running_since is not None:
             self.append_act(acts.UNCLEAN_STOP, {"start": registers.running_since})
         digest = config_sha256(self.config)
@@ -419,7 +431,7 @@ class Log:
 
     def _save_registers(self, shown: SignedCheckpoint, files: Files) -> None:
         registers, size = self.registers, shown.checkpoint.size
-        if registers.changed or size - registers.size >= REGISTERS_LAG_ENTRIES:
+        if registers.changed or size - registers.saved_size >= REGISTERS_LAG_ENTRIES:
             registers.save(
                 files,
                 self.directory / "state" / "registers.json",
@@ -558,7 +570,7 @@ def _unnamed_cuts(directory: Path, found: Recovered, named: Mapping[str, str]) -
                 "offset": int(offset) if offset.isdecimal() else 0,
                 "length": len(data),
                 "sha256": sha256(data).hexdigest(),
-                "declared": False,
+                "declared": holds_whole_frame(data),  # no other cut may take one
             }
     return rows
 

@@ -187,19 +187,15 @@ class Disk:
         yield "power lost", self._tree(names_now=False, bytes_of=lambda node: node.durable)
         yield "power lost, names kept", self._tree(names_now=True, bytes_of=lambda node: node.durable)
         yield "power lost, zeros", self._tree(names_now=True, bytes_of=_FileNode.zeroed)
-        if last is not None and last.kind == "write" and len(last.data) > 1:
-            torn = self._open[last.file]
-            for part in sorted({1, 90, len(last.data) // 2, len(last.data) - 1}):
-                if part >= len(last.data):
-                    continue
-                pieces = ((f"torn at {part}", 0, last.data[:part]), (f"hole up to {part}", part, last.data[part:]))
-                for name, at, piece in pieces:
+        if last is None or last.kind != "write":
+            return
+        torn = self._open[last.file]
+        for part in sorted({1, 90, len(last.data) // 2, len(last.data) - 1}):
+            if 0 < part < len(last.data):
+                for name, at, piece in (("torn", 0, last.data[:part]), ("hole", part, last.data[part:])):
                     node = _FileNode(torn.durable)
                     node.write(last.offset + at, piece)
-                    yield (
-                        name,
-                        self._tree(names_now=True, bytes_of=lambda one, n=node: n.now if one is torn else one.durable),
-                    )
+                    yield f"{name} at {part}", self._tree(names_now=True, bytes_of=_instead(torn, node.now))
 
     def _tree(self, *, names_now: bool, bytes_of: Callable[[_FileNode], bytes]) -> Tree:
         tree: Tree = {}
@@ -250,6 +246,10 @@ def write_tree(root: Path, tree: Tree) -> None:
         else:
             (root / path).write_bytes(data)
             (root / path).chmod(0o600)
+
+
+def _instead(torn: _FileNode, data: bytes) -> Callable[[_FileNode], bytes]:
+    return lambda node: data if node is torn else node.durable
 
 
 def _sync_below(folder: _DirectoryNode) -> None:

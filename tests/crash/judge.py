@@ -9,7 +9,8 @@ import msgspec
 
 from crash.disk import RecordingFiles, Step
 from crash.story import Ack, Teller
-from graven.app import Log, load_config, open_keyring, open_view, public_keys
+from graven.app import Log, open_keyring, open_view, public_keys
+from graven.config import load_config
 from graven.core.checkpoint import open_checkpoint
 from graven.core.evidence import parse_evidence, verify_evidence
 from graven.core.merkle import CompactRange, hash_leaves
@@ -33,7 +34,6 @@ class Promises:
     seen: dict[int, bytes] = field(default_factory=dict)
     renamed: bool = False
     created: bool = False
-    _written: bytes = b""
     _written: bytes = b""
 
     def hear(self, steps: Iterable[Step]) -> None:

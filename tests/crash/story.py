@@ -1,4 +1,4 @@
-"""What a log goes through before it crashes: a story told to a real log on recording files, with every promise noted."""
+"""What a log goes through before it crashes: a story told to a real log on recording files, every promise noted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

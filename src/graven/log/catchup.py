@@ -4,12 +4,14 @@ Both are functions of the journal. A snapshot with a cursor spares reading it al
 journal's at that size is thrown away, and the state is rebuilt from the events themselves.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from graven.core.errors import GravenError
 from graven.core.merkle import EMPTY_ROOT, compact_range_at
 from graven.journal.frame import EVENTS
 from graven.log.acts import SELF_CLASS, SELF_SOURCE
@@ -18,7 +20,7 @@ from graven.log.reader import JournalReader
 from graven.log.registers import Registers
 from graven.log.seal import unseal
 from graven.log.tail import Tail
-from graven.log.window import Window
+from graven.log.window import CANDIDATES_MAX, Window
 
 FindKey = Callable[[bytes, int | None], AESGCM | None]
 
@@ -71,20 +73,28 @@ def self_events(
 
 def load_window(window: Window, *, reader: JournalReader, size: int, ids_max: int, now_us: int) -> None:
     """Fill the window from its files, then with what the journal has beyond them."""
-    start = window.load(size)
+    start = window.load(size, now_us)
     if not start:
         window.start_over()
         start = max(0, size - ids_max)
     oldest_us = now_us - window.window_us
     pairs: list[tuple[int, int]] = []
+    seen: Counter[int] = Counter()
     for record in reader.records(start, size) if start < size else ():
         if record.event is None or record.head is None or record.head.received_us < oldest_us:
             continue
         event_id = _decode_id(record.event).id
         if event_id is not None:
-            pairs.append((window.fingerprints(record.head.source, [event_id])[0], record.index))
-    window.add(pairs, now_us)
+            (mark,) = window.fingerprints(record.head.source, [event_id])
+            seen[mark] += 1
+            if seen[mark] <= CANDIDATES_MAX:
+                pairs.append((mark, record.index))
+    window.add(pairs, now_us, size=size)
 
 
-def _root_at(tail: Tail, size: int) -> bytes:
-    return compact_range_at(tail.nodes(tail.size), size).root() if size else EMPTY_ROOT
+def _root_at(tail: Tail, size: int) -> bytes | None:
+    """The root of the tree of `size` entries; None if the tiles below the edge do not say."""
+    try:
+        return compact_range_at(tail.nodes(tail.size), size).root() if size else EMPTY_ROOT
+    except (GravenError, OSError):
+        return None

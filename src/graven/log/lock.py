@@ -1,5 +1,6 @@
 """One writer a log: an exclusive lock on `DIR/lock`, held as long as the process lives."""
 
+import errno
 import fcntl
 import os
 import time
@@ -21,12 +22,19 @@ class Lock:
         """Take the lock.
 
         Raises:
-            Locked: another process still holds it after `wait_s`. BadInput: the directory cannot be written.
+            Locked: another process still holds it after `wait_s`. BadInput: this user may not write the directory.
+            Broken: its disk cannot be written.
         """
         path = directory / "lock"
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            if error.errno in (errno.EROFS, errno.ENOSPC, errno.EIO):
+                raise Broken(
+                    "the disk of this log cannot be written, so the log can only be read",
+                    place=f"{path}: {error.strerror}",
+                    mend="make its file system writable, or free space on it",
+                ) from None
             raise BadInput("this directory cannot be written", place=f"{path}: {error.strerror}") from None
         deadline = time.monotonic() + wait_s
         while True:

@@ -1,7 +1,8 @@
 """Publishing: checkpoints of the committed tree, one an interval at most.
 
     tiles and bundles written → signed (the high-water mark is durable before the signature leaves the signer)
-    → `checkpoint` synced and renamed into place → history → full tiles forgotten, partial ones collected
+    → `checkpoint` synced and renamed into place → history → full tiles forgotten
+    → now and then all synced, the synced cursor moved, partial tiles collected where the full ones are durable
 
 Tiles are not synced one by one: they derive from the journal. A synced cursor says how far they are surely on disk;
 recovery rebuilds past it. Only durable entries are ever published, and no checkpoint is signed anywhere else.
@@ -12,7 +13,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,8 @@ class Publisher:
         self._synced = on_disk
         self._synced_us = self._thinned_us = clock.now_us()
         self._folders: set[str] = set()
+        self._full: list[str] = []
+        """Full tiles that may not be durable yet: until they are, the synced tree needs their partial forms."""
         self._one = threading.Lock()
         self._changed = threading.Condition()
         self._asked = threading.Event()
@@ -113,38 +116,37 @@ class Publisher:
             Busy: the disk is full; tiles are written again at the next attempt. Broken: a write or sync failed, or the
                 signer refused. Nothing was published.
         """
-        with self._one:
-            try:
-                shown = self._publish()
-                self.trouble = None
-                return shown
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    self.trouble = error
-                    raise Busy("no space is left for the published tree", retry_after_s=30) from None
-                raise Broken(
-                    "the tree could not be published", place=f"{error.filename or self._log}: {error.strerror}"
-                ) from None
+        with self._one, self._named():
+            shown = self._publish()
+            self.trouble = None
+            return shown
 
     def sync(self) -> None:
-        """Make every tile of the published tree durable and move the synced cursor."""
-        with self._one:
+        """Make every tile of the published tree durable and move the synced cursor. Raises as `publish`."""
+        with self._one, self._named():
             shown = self.published.checkpoint
             self._files.sync_all(str(self._log))
             mark = Mark(shown.size, shown.root)
             write_atomic(self._files, str(self._state / "synced"), encode_mark(SYNCED, mark))
+            for full in self._full:
+                self._collect_partials(full)
+            self._full.clear()
             self._synced, self._synced_us = shown.size, self._clock.now_us()
 
     def stop(self) -> None:
         """Publish what is committed, sync the tiles, end. Raises why the last publishing failed."""
-        self._stopping.set()
-        self._asked.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+        self.halt()
         if self._error is not None:
             raise self._error
         self.publish()
         self.sync()
+
+    def halt(self) -> None:
+        """End without another word."""
+        self._stopping.set()
+        self._asked.set()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _run(self) -> None:
         while True:
@@ -163,10 +165,25 @@ class Publisher:
                     self.history.thin(now_us // 1_000_000)
             except Busy:
                 self._asked.set()  # tiles derive from the journal: writing them again is safe
-            except (GravenError, OSError) as error:
-                self._fail(error if isinstance(error, GravenError) else Broken(f"publishing stopped: {error}"))
+            except GravenError as error:
+                self._fail(error)
+                return
+            except Exception as error:  # a disk or an invariant failed: stop, and say so
+                self._fail(Broken(f"publishing stopped: {type(error).__name__}: {error}"))
                 return
             self._stopping.wait(self._limits.interval_ms / 1000)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Turn an OSError into Busy or Broken."""
+        try:
+            yield
+        except OSError as error:
+            place = f"{error.filename or self._log}: {error.strerror}"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self.trouble = error
+                raise Busy("no space is left for the published tree", retry_after_s=30, place=place) from None
+            raise Broken("the tree could not be published", place=place) from None
 
     def _fail(self, error: GravenError) -> None:
         with self._changed:
@@ -199,7 +216,7 @@ class Publisher:
             self._make_folder(os.path.dirname(full))
             write_atomic(self._files, full, data, sync=False)
             if parse_path(path).width == WIDTH:
-                self._collect_partials(full)
+                self._full.append(full)
             if number % _YIELD_FILES == _YIELD_FILES - 1:
                 time.sleep(0)  # let the writer have the interpreter
         self._on_disk = new

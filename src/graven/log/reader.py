@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from graven.core.commitment import NO_RAW, Head, format_head, parse_head
 from graven.core.errors import BadInput, Broken
 from graven.journal import frame
-from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, FrameHeader, Section
+from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, RAWS, FrameHeader, Section
 from graven.journal.segment import SegmentFile, SegmentReader, list_segments
 from graven.keys.keyring import Keyring
 from graven.log.block import decode_husk, heads_of
@@ -29,6 +29,7 @@ __all__ = ["BlockPlace", "JournalReader", "KeyFinder"]
 
 _OPEN_SEGMENTS_MAX = 16
 _BLOCKS_CACHED_MAX = 4
+_CIPHERS_MAX = 256
 
 
 class KeyFinder:
@@ -36,23 +37,21 @@ class KeyFinder:
 
     def __init__(self, keyring: Keyring | None) -> None:
         self._keyring = keyring
-        self._ciphers: OrderedDict[bytes, AESGCM | None] = OrderedDict()
+        self._ciphers: OrderedDict[bytes, AESGCM] = OrderedDict()
 
     def __call__(self, key_id: bytes, segment_start: int | None = None) -> AESGCM | None:
         if self._keyring is None:
             return None
-        if key_id in self._ciphers:
-            return self._ciphers[key_id]
-        key = self._keyring.data_key(key_id, segment_start)
-        cipher = AESGCM(key) if key is not None else None
-        if cipher is not None:  # a destroyed key must not be remembered as absent, nor an absent one as destroyed
-            self._ciphers[key_id] = cipher
-            while len(self._ciphers) > 256:
+        key = self._keyring.data_key(key_id, segment_start)  # asked each time: another process may have destroyed it
+        if key is None:
+            self._ciphers.pop(key_id, None)
+            return None
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            cipher = self._ciphers[key_id] = AESGCM(key)
+            while len(self._ciphers) > _CIPHERS_MAX:
                 self._ciphers.popitem(last=False)
         return cipher
-
-    def forget(self, key_id: bytes) -> None:
-        self._ciphers.pop(key_id, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,15 @@ class BlockPlace:
         return f"{self.segment.name} at byte {self.offset}"
 
 
+@dataclass(frozen=True, slots=True)
+class _CachedBlock:
+    """An opened block, and the keys without which it must not be shown."""
+
+    segment: SegmentFile
+    key_ids: tuple[bytes, ...]
+    records: list[Record]
+
+
 class JournalReader:
     """Random access to the events of a journal, up to the size it is asked within. Threads may share it."""
 
@@ -76,7 +84,7 @@ class JournalReader:
         self._segments: list[SegmentFile] = []
         self._readers: OrderedDict[SegmentFile, SegmentReader] = OrderedDict()
         self._walked: dict[SegmentFile, tuple[int, list[tuple[int, int]]]] = {}
-        self._blocks: OrderedDict[tuple[SegmentFile, int], list[Record]] = OrderedDict()
+        self._blocks: OrderedDict[int, _CachedBlock] = OrderedDict()
 
     def close(self) -> None:
         with self._lock:
@@ -123,33 +131,56 @@ class JournalReader:
             start = place.header.end
 
     def forget(self) -> None:
-        """Drop what was cached: segments were rewritten or keys destroyed."""
+        """Drop what was cached: segments were rewritten or keys destroyed. What other processes do is seen anyway."""
         with self._lock:
-            for reader in self._readers.values():
-                reader.close()
-            self._readers.clear()
-            self._walked.clear()
-            self._blocks.clear()
-            self._segments = []
+            self._forget()
+
+    def _forget(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+        self._walked.clear()
+        self._blocks.clear()
+        self._segments = []
 
     def _block(self, index: int) -> tuple[int, list[Record]]:
-        for (_, start), records in reversed(self._blocks.items()):
-            if start <= index < start + len(records):
-                return start, records
+        for start, block in reversed(self._blocks.items()):
+            if start <= index < start + len(block.records):
+                if all(self._find_key(key_id, block.segment.start) is not None for key_id in block.key_ids):
+                    return start, block.records
+                del self._blocks[start]  # a key was destroyed: what it sealed is not shown from memory
+                break
         place = self._place(index)
         data = self._reader(place.segment).frame(place.offset, place.header)
         sections = frame.decode_block(data, place.header, place=str(place))
         records = self._open(sections, place)
-        self._blocks[place.segment, place.header.start] = records
-        while len(self._blocks) > _BLOCKS_CACHED_MAX:
-            self._blocks.popitem(last=False)
+        if any(record.state == "unreadable" for record in records):
+            if self._rewritten(place.segment):
+                return self._block(index)
+        else:
+            key_ids = tuple(section.key_id for section in sections if section.kind in (EVENTS, RAWS))
+            self._blocks[place.header.start] = _CachedBlock(place.segment, key_ids, records)
+            while len(self._blocks) > _BLOCKS_CACHED_MAX:
+                self._blocks.popitem(last=False)
         return place.header.start, records
+
+    def _rewritten(self, segment: SegmentFile) -> bool:
+        """Whether a newer generation stands for this segment by now; then the caches were dropped."""
+        if segment in list_segments(self._journal):
+            return False
+        self._forget()
+        return True
 
     def _place(self, index: int) -> BlockPlace:
         if index < 0:
             raise BadInput(f"an index is not negative, {index} is", mend="indexes begin at 0")
         segment = self._segment_of(index)
-        reader = self._reader(segment)
+        try:
+            reader = self._reader(segment)
+        except Broken:
+            if not self._rewritten(segment):
+                raise
+            return self._place(index)
         blocks = reader.blocks()
         if blocks is None:
             blocks = self._walk(segment, reader, index)
@@ -158,6 +189,8 @@ class JournalReader:
             header = reader.frame_header(blocks[at][1])
             if header.kind == frame.BLOCK and header.start <= index < header.end:
                 return BlockPlace(segment, blocks[at][1], header)
+        if segment != self._segments[-1]:
+            raise Broken(f"the journal has no block with index {index}, and goes on behind it", place=segment.path)
         raise BadInput(f"the journal has no index {index} yet", mend="ask for the log's size: graven status")
 
     def _segment_of(self, index: int) -> SegmentFile:

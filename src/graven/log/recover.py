@@ -81,10 +81,24 @@ def recover(
     """
     published = read_published(directory, signer)
     highest = _read_highest(signer)
+    try:
+        return _recover(directory, files, signer, find_key, published, highest, declare_loss)
+    except Disproved as error:
+        raise Broken(f"the journal does not fit: {error}", mend=_REMEDY) from None
+
+
+def _recover(
+    directory: Path,
+    files: Files,
+    signer: LogSigner,
+    find_key: KeyFinder,
+    published: SignedCheckpoint,
+    highest: SignedCheckpoint,
+    declare_loss: bool,
+) -> Recovered:
     mark = read_mark(str(directory / "state" / "committed"), COMMITTED)
     shown = max(published.checkpoint.size, highest.checkpoint.size)
     signed = max(shown, mark.size if mark else 0)
-
     journal = str(directory / "journal")
     cuts: list[Cut] = []
     end = _find_end(files, journal, published.checkpoint.size, signed, shown, declare_loss, cuts)
@@ -102,14 +116,12 @@ def recover(
             f"the journal is of another log: {header.origin!r}, the keyring of {signer.origin!r}",
             place=end.segment.path,
         )
-    if declare_loss and mark is not None and mark.size > end.size:
-        mark = None
     reader_ = JournalReader(Path(journal), header.log_id, find_key)
     try:
         tail, on_disk = _replay(directory, reader_, header.log_id, find_key, published, end.size)
         checks = [("the published checkpoint", published.checkpoint.size, published.checkpoint.root)]
         checks.append(("the highest checkpoint ever signed", highest.checkpoint.size, highest.checkpoint.root))
-        if mark is not None:
+        if mark is not None and mark.size <= end.size:  # else its loss was declared
             checks.append(("the committed mark", mark.size, mark.root))
         for what, size, root in checks:
             if compact_range_at(tail.nodes(end.size), size).root() != root:
@@ -149,7 +161,7 @@ def _read_highest(signer: LogSigner) -> SignedCheckpoint:
             place="highest-checkpoint in the keyring",
             mend="name one from outside this host: graven keys seen CHECKPOINT_FILE --dir DIR",
         )
-    return open_checkpoint(data, signer.keys, verify_signature, require_all=True)
+    return open_checkpoint(data, signer.keys, verify_signature, only_known=True)
 
 
 def _find_end(
@@ -163,51 +175,30 @@ def _find_end(
     end: _End | None = None
     for number in range(first, len(segments)):
         segment = segments[number]
-        last = number == len(segments) - 1
         if end is not None and (not end.closed or end.rest or segment.start != end.size):
             break
         found = _walk(segment, published)
         if found is None:  # not even a header frame
-            rest = Path(segment.path).read_bytes()
-            before = end or _end_before(segments, number, journal)
-            _check_cut(segment, 0, rest, before.size, signed, shown, last, declare_loss, "its header is unfinished")
-            cuts.append(_keep(files, journal, segment, 0, rest, declare_loss))
-            files.remove(segment.path)
-            files.sync_dir(journal)
+            before = end or _end_before(segments, number)
+            rest, later = Path(segment.path).read_bytes(), segments[number + 1 :]
+            _check_cut(segment, 0, rest, before.size, signed, shown, later, declare_loss, "its header is unfinished")
+            cuts += _cut(files, journal, segment, 0, rest, later, declare_loss)
             return before
         end = found
     assert end is not None
-    at = next(i for i, s in enumerate(segments) if s == end.segment)
-    last = at == len(segments) - 1
-    if end.rest or not last:
+    later = [segment for segment in segments if segment > end.segment]
+    if end.rest or later:
         why = end.why or (
             "the segment is not closed, and another follows" if not end.closed else "a gap in the journal"
         )
-        _check_cut(end.segment, end.offset, end.rest, end.size, signed, shown, last, declare_loss, why)
-        for later in segments[at + 1 :]:
-            cuts.append(_keep(files, journal, later, 0, Path(later.path).read_bytes(), True))
-            files.remove(later.path)
-        if end.rest:
-            cuts.append(
-                _keep(
-                    files,
-                    journal,
-                    end.segment,
-                    end.offset,
-                    end.rest,
-                    declare_loss and bool(signed > end.size or not last),
-                )
-            )
-            file = files.open(end.segment.path)
-            file.truncate(end.offset)
-            file.sync()
-            file.close()
-        files.sync_dir(journal)
+        _check_cut(end.segment, end.offset, end.rest, end.size, signed, shown, later, declare_loss, why)
+        declared = declare_loss and (signed > end.size or bool(later) or holds_whole_frame(end.rest))
+        cuts += _cut(files, journal, end.segment, end.offset, end.rest, later, declared)
         end.rest = b""
     return end
 
 
-def _end_before(segments: list[SegmentFile], number: int, journal: str) -> _End:
+def _end_before(segments: list[SegmentFile], number: int) -> _End:
     if number == 0:
         raise Broken("the first segment has no header", place=segments[0].path, mend=_REMEDY)
     found = _walk(segments[number - 1], 1 << 63)
@@ -260,7 +251,7 @@ def _check_cut(
     start: int,
     signed: int,
     shown: int,
-    last: bool,
+    later: list[SegmentFile],
     declare: bool,
     why: str,
 ) -> None:
@@ -276,9 +267,49 @@ def _check_cut(
         return
     if start < signed:
         raise Broken(f"{why}, and events up to {signed} were acknowledged", place=place, mend=_REMEDY)
-    other = frame.find_header(rest, 1)
-    if other >= 0 or not last:
+    if later or holds_whole_frame(rest):
         raise Broken(f"{why}, and whole frames follow", place=place, mend=_REMEDY)
+
+
+def holds_whole_frame(rest: bytes) -> bool:
+    """Whether cut bytes hold more than one unfinished frame: another header behind the first, or a frame with its
+    digest. No start cuts those by itself."""
+    if frame.find_header(rest, 1) >= 0:
+        return True
+    try:
+        size = frame.decode_header(rest, place="").size
+        if size <= len(rest):
+            frame.check_digest(rest[:size], place="")
+            return True
+    except Disproved:
+        pass
+    return False
+
+
+def _cut(
+    files: Files,
+    journal: str,
+    segment: SegmentFile,
+    offset: int,
+    rest: bytes,
+    later: list[SegmentFile],
+    declared: bool,
+) -> list[Cut]:
+    """Keep what is to go, all of it, then cut it: later segments, and the segment's bytes from `offset` on."""
+    cuts = [_keep(files, journal, one, 0, Path(one.path).read_bytes(), True) for one in later]
+    if rest or not offset:
+        cuts.append(_keep(files, journal, segment, offset, rest, declared))
+    for one in reversed(later):
+        files.remove(one.path)
+    if not offset:
+        files.remove(segment.path)
+    elif rest:
+        file = files.open(segment.path)
+        file.truncate(offset)
+        file.sync()
+        file.close()
+    files.sync_dir(journal)
+    return cuts
 
 
 def _keep(files: Files, journal: str, segment: SegmentFile, offset: int, rest: bytes, declared: bool) -> Cut:

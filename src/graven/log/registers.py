@@ -79,12 +79,15 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
 
 class Registers:
-    """See the module. `size` is where the last snapshot stands (of a reader: how far it has read)."""
+    """See the module. `size` is how far the log was read when they were loaded; the writer applies what comes."""
 
     def __init__(self) -> None:
         self.size = 0
+        self.saved_size = 0
+        """Where the snapshot on disk stands."""
         self.changed = False
         """Whether anything was applied since the last snapshot."""
+        self._applied = 0  # one more than the index of the newest act taken in
         self.sources: Mapping[str, Source] = {}
         self.tokens: Mapping[str, Token] = {}
         """By SHA-256 (hex) of the secret."""
@@ -113,7 +116,7 @@ class Registers:
 
     def apply(self, index: int, event: bytes) -> None:
         """Take in one event of source 0. Anything that is no act of Graven's is passed over."""
-        self.changed = True
+        self._applied, self.changed = index + 1, True
         decoded = msgspec.json.decode(event)
         data = decoded.get("data") or {}
         match decoded.get("action"):
@@ -137,7 +140,7 @@ class Registers:
                     key: msgspec.structs.replace(token, revoked=True) if token.id == data["id"] else token
                     for key, token in self.tokens.items()
                 }
-            case acts.RECOVERY | acts.LOSS:
+            case acts.RECOVERY | acts.LOSS if "file" in data:
                 self.torn = {**self.torn, str(data["file"]): str(data["sha256"])}
             case acts.ERASURE:
                 erasure = Erasure(index, data["segment"], data["class"], data["kind"], data["key_id"])
@@ -150,7 +153,12 @@ class Registers:
                 pass
 
     def save(self, files: Files, path: Path, mark: Mark, key: bytes) -> None:
-        """Write the snapshot for the log as it is at `mark`. Not synced: it may be lost."""
+        """Write the snapshot for the log as it is at `mark`. Not synced: it may be lost.
+
+        Nothing is written while an act behind `mark` is in: it would be said to stand where it does not. Acts are taken
+        in by another thread, so that is looked at when all has been gathered.
+        """
+        self.changed = False
         body = msgspec.json.encode(
             _Snapshot(
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
@@ -158,8 +166,11 @@ class Registers:
                 self.kit_segment,
             )
         )  # fmt: skip
+        if self._applied > mark.size:
+            self.changed = True
+            return
         write_atomic(files, str(path), _seal(body, key) + b"\n" + body, sync=False)
-        self.size, self.changed = mark.size, False
+        self.saved_size = mark.size
 
     @classmethod
     def load(cls, path: Path, key: bytes) -> tuple["Registers", Mark] | None:
@@ -172,7 +183,7 @@ class Registers:
         except (OSError, msgspec.DecodeError):
             return None
         registers = cls()
-        registers.size = saved.size
+        registers.size = registers.saved_size = saved.size
         registers.sources = {source.name: source for source in saved.sources}
         registers.tokens = {token.sha256: token for token in saved.tokens}
         registers.config, registers.config_sha256 = saved.config, saved.config_sha256

@@ -5,10 +5,12 @@ the stored event and compares, so a collision costs a read and never a record. T
 
 Memory and disk have the same shape: generations of half the window each. Three at most are held (so between one and
 one and a half windows); each is an open-addressing table of fingerprints beside a list of indexes, and a file in
-`state/` of 16-byte records, appended after each commit and not synced. After a crash what the files lack is read again
-from the journal. The files may be deleted: the window is then rebuilt from the journal's last events.
+`state/` of 16-byte records, appended after each commit and synced only when the next generation begins. After a crash
+what the files lack is read again from the journal. The files may be deleted, or turn out damaged: the window is then
+rebuilt from the journal's last events. A record without an id says that the events up to its index brought none.
 """
 
+import contextlib
 import os
 import struct
 from array import array
@@ -22,11 +24,15 @@ from graven.journal.files import File, Files
 
 GENERATIONS = 3
 CANDIDATES_MAX = 8
+"""How many events of one id are compared with a new one; so many of the oldest are kept, and no more."""
+CURSOR_ENTRIES = 20_000
+"""After so many events without an id, a record says that they were seen, so that no start reads them again."""
 
 _U64 = struct.Struct(">Q")
 _RECORD = struct.Struct(">QQ")
 _MAGIC = b"GRVNWIN1"
-_HEADER = struct.Struct(">8sQ")  # magic, number
+_HEADER = struct.Struct(">8sQQ")  # magic, number, when the first record came
+_NO_ID = 0
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ class Window:
         self._half = max(1024, ids_max // 2)
         self._window_us = window_us
         self._generations: list[_Generation] = [_Generation(0, self._half)]
+        self._covered = 0
 
     def __len__(self) -> int:
         return sum(len(g.indexes) for g in self._generations)
@@ -113,11 +120,18 @@ class Window:
                 at = (at + 1) & mask
         return found
 
-    def add(self, pairs: Sequence[tuple[int, int]], now_us: int) -> None:
+    def add(self, pairs: Sequence[tuple[int, int]], now_us: int, *, size: int) -> None:
         """Remember (fingerprint, index) pairs of a committed block, and write them behind the others on disk.
 
-        A failed write is no failure of the log: the file is left behind and rebuilt at the next start.
+        The caller leaves out what would be more than `CANDIDATES_MAX` of one fingerprint. `size` is the log's after the
+        block. A failed write is no failure of the log: it is tried again with the next block, and what a file lacks at
+        a start is read from the journal.
         """
+        if pairs:
+            self._covered = pairs[-1][1] + 1
+        if size - self._covered >= CURSOR_ENTRIES:
+            pairs = [*pairs, (_NO_ID, size - 1)]
+            self._covered = size
         while pairs:
             generation = self._generations[-1]
             room = generation.capacity - len(generation.indexes)
@@ -132,33 +146,39 @@ class Window:
         self._drop_old(now_us)
         self._flush()
 
-    def load(self, size: int) -> int:
-        """Read the files back; returns the index up to which they cover the log of `size` entries (0 if not at all).
+    def load(self, size: int, now_us: int) -> int:
+        """Read the files back; returns the index up to which they cover the log of `size` entries.
 
-        A file whose bytes do not fit, or which knows of events the journal does not have, is dropped with all
-        before it, so the caller reads them from the journal again.
+        0 if there is none, one is missing between others, one does not fit its form, or they know of events that the
+        journal does not have: then nothing is believed, and the caller starts over.
         """
         loaded: list[_Generation] = []
+        after = -1
         for path in sorted(self._state.glob("window.*")):
-            generation = self._load_one(path, size)
+            generation = self._load_one(path, after, size)
             if generation is None or (loaded and generation.number != loaded[-1].number + 1):
-                loaded = []
-            if generation is not None:
-                loaded.append(generation)
-        if not loaded:
-            self._remove_files()
+                return 0
+            if loaded:
+                loaded[-1].last_us = generation.first_us
+            generation.last_us = now_us
+            loaded.append(generation)
+            after = generation.indexes[-1] if len(generation.indexes) else after
+        if len(loaded) > GENERATIONS or after < 0:
             return 0
-        self._generations = loaded[-GENERATIONS:]
-        covered = max((g.indexes[-1] + 1 for g in self._generations if len(g.indexes)), default=0)
-        return int(covered)
+        self._generations = loaded
+        self._covered = after + 1
+        return self._covered
 
     def start_over(self) -> None:
         """Forget everything, on disk too."""
         for generation in self._generations:
             if generation.file is not None:
                 generation.file.close()
-        self._remove_files()
+        for path in self._state.glob("window.*"):
+            with contextlib.suppress(OSError):  # what stays is found not to fit
+                self._files.remove(str(path))
         self._generations = [_Generation(0, self._half)]
+        self._covered = 0
 
     def close(self) -> None:
         for generation in self._generations:
@@ -167,9 +187,13 @@ class Window:
                 generation.file = None
 
     def _roll(self) -> _Generation:
+        """Begin the next generation. The last one is made durable first: a crash leaves no hole between two."""
         self._flush()
         last = self._generations[-1]
-        if last.file is not None:
+        if last.file is not None and last.written == len(last.indexes):
+            with contextlib.suppress(OSError):
+                last.file.sync()
+                self._files.sync_dir(str(self._state))
             last.file.close()
             last.file = None
         self._generations.append(_Generation(last.number + 1, self._half))
@@ -187,9 +211,14 @@ class Window:
             gone.file.close()
         path = self._path(gone.number)
         if path.exists():
-            self._files.remove(str(path))
+            with contextlib.suppress(OSError):
+                self._files.remove(str(path))
 
     def _flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._write()
+
+    def _write(self) -> None:
         for generation in self._generations:
             count = len(generation.indexes)
             if generation.written == count:
@@ -207,33 +236,33 @@ class Window:
         if os.path.exists(path):  # noqa: PTH110
             return self._files.open(path)
         file = self._files.create(path)
-        file.write_at(0, _HEADER.pack(_MAGIC, generation.number))
+        try:
+            file.write_at(0, _HEADER.pack(_MAGIC, generation.number, generation.first_us))
+        except OSError:
+            file.close()
+            self._files.remove(path)
+            raise
         return file
 
-    def _load_one(self, path: Path, size: int) -> _Generation | None:
+    def _load_one(self, path: Path, after: int, size: int) -> _Generation | None:
+        """One file, whose indexes must ascend from above `after` to below `size`; None if it is not such a file."""
         data = path.read_bytes()
         if len(data) < _HEADER.size or data[:8] != _MAGIC:
             return None
-        number = _HEADER.unpack_from(data)[1]
+        _, number, first_us = _HEADER.unpack_from(data)
         count = (len(data) - _HEADER.size) // _RECORD.size
-        if path != self._path(number) or count > max(self._half, 1024):
+        if path != self._path(number) or count > self._half:
             return None
-        generation = _Generation(number, self._half)
+        generation = _Generation(number, self._half, first_us)
         pairs = list(_RECORD.iter_unpack(data[_HEADER.size : _HEADER.size + _RECORD.size * count]))
-        indexes = [index for _, index in pairs]
-        if indexes and (indexes[-1] >= size or any(a >= b for a, b in pairwise(indexes))):
+        if any(a >= b for a, b in pairwise((after, *(index for _, index in pairs), size))):
             return None
         _insert(generation, pairs)
         generation.written = count
-        generation.first_us = generation.last_us = int(path.stat().st_mtime * 1_000_000)
         return generation
 
     def _path(self, number: int) -> Path:
         return self._state / f"window.{number:08d}"
-
-    def _remove_files(self) -> None:
-        for path in self._state.glob("window.*"):
-            self._files.remove(str(path))
 
 
 def _insert(generation: _Generation, pairs: Sequence[tuple[int, int]]) -> None:
@@ -242,6 +271,8 @@ def _insert(generation: _Generation, pairs: Sequence[tuple[int, int]]) -> None:
     place = len(generation.indexes)
     for fingerprint, _ in pairs:
         place += 1
+        if fingerprint == _NO_ID:
+            continue
         at = fingerprint & mask
         while slots[at]:
             at = (at + 1) & mask

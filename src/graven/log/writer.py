@@ -8,6 +8,7 @@ is no fixed delay. A failed write or sync stops the writer for good: whoever wai
 A full disk is no failure: the group is refused, and nothing of it was stored.
 """
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -34,7 +35,7 @@ from graven.log.registers import Registers
 from graven.log.seal import ZSTD_LEVEL, DataKey, zstd
 from graven.log.tail import Tail
 from graven.log.types import Batch, Committed
-from graven.log.window import Window
+from graven.log.window import CANDIDATES_MAX, Window
 from graven.runtime.clock import Clock
 
 Answer = Committed | GravenError
@@ -43,6 +44,9 @@ Wake = Callable[[Sequence[tuple[Done, Answer]]], None]
 
 RECEIPT_SPAN = 1 << 24
 """How many sizes one certificate of the receipt key covers: what a thief of that key could sign."""
+
+EVENTS_MAX = frame.COUNT_MAX // 4
+"""Events in one batch: a frame has room for them, the rest of their group, and a note on each."""
 
 _CLOCK_FALL_US = 1_000_000
 
@@ -101,6 +105,7 @@ class _Plan:
     window: list[tuple[int, int]] = field(default_factory=list)
     marks: dict[int, int] = field(default_factory=dict)  # fingerprint -> first index of this group
     more: dict[int, list[int]] = field(default_factory=dict)  # and the others, where bytes differ
+    last_received_us: int = 0
     notes: list[bytes] = field(default_factory=list)
     self_events: list[int] = field(default_factory=list)
 
@@ -198,7 +203,7 @@ class Writer:
                 f"no class is called {sorted(names - self._classes)[0]!r}", mend="declare it under [classes]"
             )
         count, size = len(batch.events), batch.size_bytes
-        if not count or count > frame.COUNT_MAX // 2 or size > frame.PAYLOAD_SIZE_MAX // 2:
+        if not count or count > EVENTS_MAX or size > frame.PAYLOAD_SIZE_MAX // 2:
             raise BadInput(f"a request of {count} events and {size} bytes is out of bounds")
         with self._ready:
             if self._error is not None:
@@ -246,7 +251,12 @@ class Writer:
                 answers = self._fail(group, error)
             except Exception as error:  # an invariant failed: stop, lose nothing
                 answers = self._fail(group, Broken(f"the writer stopped: {type(error).__name__}: {error}"))
-            self.wake(answers)
+            try:
+                self.wake(answers)
+            except Exception as error:  # somebody was not told what became of his events: take no more
+                failed = Broken(f"an answer could not be delivered: {type(error).__name__}: {error}")
+                with contextlib.suppress(Exception):
+                    self.wake(self._fail((), failed))
 
     def _take(self) -> list[tuple[Batch, Done]]:
         group: list[tuple[Batch, Done]] = []
@@ -286,6 +296,7 @@ class Writer:
             plan.add(acts.SELF_SOURCE, now_us, plan.notes, acts.SELF_CLASS)
             plan.raws += [None] * len(plan.notes)
         built = self._append(plan, now_us) if plan.events else None
+        state.last_received_us = plan.last_received_us
         receipt = self._receipt()
         answers: list[tuple[Done, Answer]] = []
         for (batch, done), (first, fresh, duplicates) in zip(group, placed, strict=True):
@@ -330,29 +341,42 @@ class Writer:
             index = first + len(keep)
             if event_id is not None:
                 mark = marks[position]
-                copy, other = self._resolve(plan, batch, mark, event_id, position, keep, first)
+                candidates = self._candidates(plan, mark)
+                copy, other = self._resolve(plan, batch, candidates, event_id, position, keep, first)
                 if copy is not None:
                     duplicates.append((position, copy))
                     continue
                 if other is not None:
                     data = {"source": batch.source, "first": other, "second": index}
                     plan.notes.append(acts.act(acts.ID_CONFLICT, now_us=self._clock.now_us(), data=data))
-                    plan.more.setdefault(mark, []).append(index)
-                else:
-                    plan.marks.setdefault(mark, index)
-                plan.window.append((mark, index))
+                if len(candidates) < CANDIDATES_MAX:
+                    if plan.marks.setdefault(mark, index) != index:
+                        plan.more.setdefault(mark, []).append(index)
+                    plan.window.append((mark, index))
             keep.append(position)
         plan.take(batch, keep, first)
         return first, len(keep), tuple(duplicates)
 
-    def _resolve(
-        self, plan: _Plan, batch: Batch, mark: int, event_id: str, position: int, keep: Sequence[int], first: int
-    ) -> tuple[int | None, int | None]:
-        """(index of an identical earlier event, index of one with this id and other bytes)."""
-        event, raw = batch.events[position], batch.raws[position] if batch.raws else None
+    def _candidates(self, plan: _Plan, mark: int) -> list[int]:
+        """Indexes of earlier events that may have this id, those of this group last; bounded, or one id sent over and
+        over with other bytes would cost more each time."""
         candidates = self.state.window.find(mark)
         if mark in plan.marks:
             candidates = [*candidates, plan.marks[mark], *plan.more.get(mark, ())]
+        return candidates[:CANDIDATES_MAX]
+
+    def _resolve(
+        self,
+        plan: _Plan,
+        batch: Batch,
+        candidates: Sequence[int],
+        event_id: str,
+        position: int,
+        keep: Sequence[int],
+        first: int,
+    ) -> tuple[int | None, int | None]:
+        """(index of an identical earlier event, index of one with this id and other bytes)."""
+        event, raw = batch.events[position], batch.raws[position] if batch.raws else None
         other: int | None = None
         for index in candidates:
             if index >= first:  # earlier in this very batch, not yet in the plan
@@ -385,7 +409,7 @@ class Writer:
                     )
                 )
             last = received_us
-        self.state.last_received_us = last
+        plan.last_received_us = last
 
     def _append(self, plan: _Plan, now_us: int) -> Built:
         """One durable frame. Nothing of the state changes unless it is."""
@@ -416,7 +440,7 @@ class Writer:
         state.tail.add(extended, completed, built.entries)
         try:
             state.mark.write(Mark(extended.size, extended.root()))
-            state.window.add(plan.window, now_us)
+            state.window.add(plan.window, now_us, size=extended.size)
         except OSError as error:
             raise Broken("the log's state could not be written", place=error.strerror or "") from None
         for index in plan.self_events:
@@ -478,5 +502,11 @@ def _open_keys(keyring: Keyring, header: SegmentHeader) -> SectionKeys:
 
 
 def _call_here(answers: Sequence[tuple[Done, Answer]]) -> None:
+    failed: Exception | None = None
     for done, answer in answers:
-        done(answer)
+        try:
+            done(answer)
+        except Exception as error:
+            failed = error
+    if failed is not None:
+        raise failed
