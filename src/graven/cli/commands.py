@@ -63,7 +63,7 @@ class CommandList(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (GravenError, click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+        except (GravenError, BrokenPipeError, click.exceptions.Exit, click.ClickException, click.Abort):
             raise
         except Exception as error:
             if ctx.params.get("debug"):
@@ -82,31 +82,36 @@ class CommandList(click.Group):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> NoReturn:
-        """Run a command and end the process with its exit code."""
+        """Run a command and end the process with its exit code. Errors and exit codes are ours, not click's."""
+        prog_name = prog_name or "graven"
         words = list(sys.argv[1:] if args is None else args)
         for stream in (sys.stdout, sys.stderr):
             if callable(reconfigure := getattr(stream, "reconfigure", None)):
                 reconfigure(errors="backslashreplace")  # a narrow locale must not turn an answer into a failure
-        sys.exit(self._run(words, prog_name, complete_var, extra))
+        self._main_shell_completion(extra, prog_name, complete_var)
+        sys.exit(self._run(words, prog_name, extra))
 
-    def _run(self, words: list[str], prog_name: str | None, complete_var: str | None, extra: dict[str, Any]) -> int:
+    def _run(self, words: list[str], prog_name: str, extra: dict[str, Any]) -> int:
         as_json = "--json" in words
         try:
-            code = super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
+            with self.make_context(prog_name, words, **extra) as ctx:
+                self.invoke(ctx)
             sys.stdout.flush()
+        except click.exceptions.Exit as end:
+            return end.exit_code
         except GravenError as error:
             print_error(error, as_json=as_json)
             return error.exit_code
         except click.ClickException as error:
-            print_error(_usage(error, prog_name or "graven"), as_json=as_json)
+            print_error(_usage(error, prog_name), as_json=as_json)
             return BadInput.exit_code
-        except click.Abort:
+        except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
         except BrokenPipeError:
             # Nobody reads any more; what is still buffered goes nowhere, so that the last flush is quiet, too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return PIPE_CLOSED
-        return code if isinstance(code, int) else 0
+        return 0
 
 
 def _usage(error: click.ClickException, prog_name: str) -> BadInput:
