@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from graven.core.merkle import CompactRange, hash_leaves
 from graven.journal import frame
 from graven.journal.frame import EVENTS, NO_ERASURE
 from graven.keys.keyring import Keyring
 from graven.log.seal import DataKey, seal, unseal
+from graven.log.verify.derive import derive
 from tamper.frames import Frame, frames_of, write_frames
 from tamper.logs import Tampered, flip, make_log
 
@@ -168,9 +170,7 @@ def pretend_an_erasure(log: Tampered) -> str:
     frames = frames_of(seg(log))
     data = [one.data for one in frames]
     sections = frames[3].sections
-    husk = replace(
-        sections[0], kind=frame.HUSK_EVENTS, erasure=1, body=b"\x0dgraven/1 1 1\n" * 0 + bytes(65) * sections[0].count
-    )
+    husk = replace(sections[0], kind=frame.HUSK_EVENTS, erasure=1, body=bytes(65) * sections[0].count)
     data[3] = frames[3].with_sections([husk, *sections[1:]])
     write_frames(seg(log), data)
     return at(seg(log), frames[3].offset)
@@ -216,8 +216,7 @@ def header_states_another_tree(log: Tampered) -> str:
     header = frame.decode_segment_header(frames[0].data, place="")
     other = frame.decode_segment_header(frames_of(seg(log, 2))[0].data, place="")
     forged = replace(header, hashes=other.hashes[:1] + header.hashes[1:])
-    tree = __import__("graven.core.merkle", fromlist=["CompactRange"]).CompactRange(forged.start, forged.hashes)
-    forged = replace(forged, root=tree.root())
+    forged = replace(forged, root=CompactRange(forged.start, forged.hashes).root())
     write_frames(seg(log), [frame.encode_segment_header(forged), *(one.data for one in frames[1:])])
     return f"journal/{seg(log).name}"
 
@@ -408,9 +407,6 @@ def reseal(log: Tampered, section: frame.Section) -> frame.Section:
 
 def root_with(log: Tampered, frames: list[Frame], number: int, sections: list[frame.Section]) -> bytes:
     """The root that `sections` lead to as the block of frame `number`."""
-    from graven.core.merkle import CompactRange, hash_leaves
-    from graven.log.verify.derive import derive
-
     header = frame.decode_segment_header(frames[0].data, place="")
     keys = Keyring.open(str(log.keyring)).segment_keys(header.start)
     ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
