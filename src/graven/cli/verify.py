@@ -15,7 +15,7 @@ from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import Key, format_vkey, parse_vkey
 from graven.keys.keyring import Keyring
-from graven.keys.signer import LogSigner
+from graven.keys.rootkeys import LOG_ED25519_FILE, LOG_MLDSA44_FILE, load_signing_key
 from graven.log.verify import Problem, Report, verify_directory, verify_url
 
 _MENDS = {
@@ -100,14 +100,13 @@ def _trust(directory: Path, given: Sequence[Key]) -> _Trust:
     problems: list[Problem] = []
     config = _read_config(directory, problems)
     keyring = _read_keyring(directory, config, problems)
-    own = public_keys(config) if config is not None else ()
+    named = public_keys(config) if config is not None else ()
+    held = _signing_keys(keyring) if keyring is not None else ()
+    own = tuple(dict.fromkeys((*named, *held)))
     if given:
         return _Trust(tuple(given), "--vkey", own, keyring, problems)
-    if keyring is not None:
-        try:
-            return _Trust(LogSigner(keyring).keys, f"the keyring {keyring.directory}", own, keyring, problems)
-        except GravenError as error:
-            problems.append(Problem("broken", error.what, error.place))
+    if keyring is not None and held:
+        return _Trust(held, f"the keyring {keyring.directory}", own, keyring, problems)
     if own:
         return _Trust(own, CONFIG_NAME, keyring=keyring, problems=problems)
     if not any((directory / name).exists() for name in (CONFIG_NAME, "journal", "log")):
@@ -137,6 +136,17 @@ def _read_keyring(directory: Path, config: Config | None, problems: list[Problem
     except GravenError as error:
         problems.append(Problem("broken", f"the keyring cannot be opened: {error.what}", error.place or str(place)))
         return None
+
+
+def _signing_keys(keyring: Keyring) -> tuple[Key, ...]:
+    """The keyring's own public keys; none where they do not open, which the verification tells."""
+    try:
+        return tuple(
+            load_signing_key(keyring.signing_key(file), file, keyring.origin, place=file).key
+            for file in (LOG_ED25519_FILE, LOG_MLDSA44_FILE)
+        )
+    except GravenError:
+        return ()
 
 
 def _print(report: Report, trust: _Trust, name: str) -> None:
