@@ -378,3 +378,30 @@ def vkey(name: str, kind: int, public: bytes) -> str:
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def test_an_empty_segment_is_begun_again_under_the_next_generation(tmp_path: Path) -> None:
+    """Section 11: the open segment has no block yet, and its keys are gone."""
+    app.create_log(tmp_path / "log", origin=ORIGIN)
+    config = load_config(tmp_path / "log" / "graven.toml")
+    with app.Log.open(tmp_path / "log") as log:
+        log.writer._roll(log.clock.now_us())  # as a crash between the new segment and its first block leaves it
+        assert log.writer.state.segment is not None
+        keyring = app.open_keyring(tmp_path / "log", config)
+        assert all(keyring.destroy(key_id, 1) for _, _, key_id in log.writer.state.segment.header.keys)
+    with app.Log.open(tmp_path / "log") as log:
+        log.append([{"action": "a"}])
+    names = sorted(path.name for path in (tmp_path / "log" / "journal").iterdir())
+    assert names == [f"{0:020d}.0000.seg", f"{1:020d}.0001.seg"]
+    read = read_log(tmp_path / "log", tmp_path / "log.keys")
+    lines, _ = read_note((tmp_path / "log" / "log" / "checkpoint").read_bytes(), list(config.vkeys))
+    assert lines[1:] == [str(read.tree.size), b64(read.tree.root())] == ["2", b64(read.tree.root())]
+
+
+def test_a_new_class_begins_a_segment(made: Made) -> None:
+    """Section 11: `hr` was declared when the log had one segment."""
+    with SegmentReader(list_segments(str(made.directory / "journal"))[0]) as reader:
+        first = reader.header()
+    assert {name for name, _, _ in first.keys} == {"graven", "default"}
+    with SegmentReader(list_segments(str(made.directory / "journal"))[-1]) as reader:
+        assert {name for name, _, _ in reader.header().keys} == {"graven", "default", "hr"}
