@@ -41,7 +41,10 @@ class CheckpointHistory:
         for folder in sorted(self._directory.iterdir()):
             if folder.name == PINNED or not folder.is_dir():
                 continue
-            day_s = int(datetime.strptime(folder.name, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+            try:
+                day_s = int(datetime.strptime(folder.name, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+            except ValueError:
+                continue  # not ours; `verify` names it
             age_s = now_s - day_s - DAY_S  # of the day's last second
             step_s = 0 if age_s < KEEP_ALL_S else 60 if age_s < KEEP_MINUTES_S else 3600
             if not step_s:
