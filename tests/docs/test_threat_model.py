@@ -33,6 +33,14 @@ def test_a_row_has_all_its_parts_in_order(number: int) -> None:
     assert re.match(r"\s*(held|in part|not yet)\b", text[at[0] + len("**State:**") :])
 
 
+@pytest.mark.parametrize("number", range(1, 39))
+def test_what_is_claimed_is_tested(number: int) -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)`", ROWS[number])
+    assert all((ROOT / name).exists() for name in named)
+    if re.search(r"\*\*State:\*\* held", ROWS[number]):
+        assert named, "a row that is held names its tests"
+
+
 @pytest.mark.parametrize("number", [1, 4, 14, 17, 27, 32, 33, 35, 37])
 def test_what_is_held_needs_nothing_that_is_not_built(number: int) -> None:
     guarantee = ROWS[number].partition("**Guarantee:**")[2].partition("**Remains:**")[0]
