@@ -9,6 +9,7 @@ from graven.cli.files import read_file
 from graven.cli.options import json_option, path_option
 from graven.cli.output import print_fields, print_json, print_line, shown
 from graven.config import CONFIG_NAME, load_config
+from graven.core.errors import BadInput
 from graven.keys.passphrase import read_passphrase
 
 
@@ -31,6 +32,8 @@ def command(
 
     DIR must be empty or not be there. The keys are made beside it, never in it, readable for this user alone.
     """
+    if keys is not None and not keys.absolute().parent.is_dir():
+        raise BadInput("the directory of the keyring is not there", place=str(keys.parent), mend="make it first")
     published = create_log(
         directory,
         origin=origin,
