@@ -122,7 +122,7 @@ def verify_history(task: HistoryTask) -> HistoryResult:
     result = HistoryResult()
     for path in task.paths:
         data = _read(Path(task.directory, path), path, result.findings, missing_is_fine=True)
-        if not data:
+        if data is None or data.count(0) == len(data):
             if data is not None:
                 result.findings.note("a checkpoint of the history is empty, as a power cut may leave it: " + path)
             continue

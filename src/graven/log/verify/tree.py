@@ -131,15 +131,17 @@ class TreeCheck:
         return data
 
     def _read(self, level: Level, index: int, width: int) -> tuple[str, bytes | None]:
-        """The file that holds `width` hashes: its path and bytes. An empty file is none. Raises Broken, Disproved."""
+        """The file that holds `width` hashes: its path and bytes; None if it is not there, empty, or zeros only, which
+        is what a power cut leaves of bytes never written. Raises Broken, Disproved."""
         size = _size(level)
         path = _path(level, index, width)
         data = read_bounded(f"{self._place.log}/{path}", width * size)
-        if not data and width != WIDTH:
+        if _is_blank(data) and width != WIDTH:
             full = _path(level, index, WIDTH)
-            if whole := read_bounded(f"{self._place.log}/{full}", WIDTH * size):
+            whole = read_bounded(f"{self._place.log}/{full}", WIDTH * size)
+            if not _is_blank(whole):
                 return full, whole
-        return path, data or None
+        return path, None if _is_blank(data) else data
 
     def _compare(self, level: Level, run: _Run) -> None:
         if not run.hashes:
@@ -156,7 +158,7 @@ class TreeCheck:
                 self._compare_published(level, index, a, truth, run.derived)
             if self._extras and (widths := self._extras.get((level, index))):
                 for width in widths:
-                    self._compare_extra(level, index, width, a, truth)
+                    self._compare_extra(level, index, width, a, truth, run.derived)
 
     def _compare_published(self, level: Level, index: int, a: int, truth: bytes, derived: bool) -> None:
         size, base = _size(level), WIDTH * index
@@ -168,15 +170,11 @@ class TreeCheck:
             return
         if data is None:
             self._missing(level, index, width, derived)
-            return
-        if data == truth:  # a whole file at once
-            return
-        wanted = WIDTH if path.count(".") == 0 else width
-        if len(data) != size * wanted:
-            self._wrong_length(level, path, len(data), size * wanted, base, base + width)
-        self._differ(level, path, data, a, truth[: size * (base + width - a)], base)
+        elif data != truth:  # not a whole file at once
+            stored = WIDTH if "." not in path else width
+            self._compare_file(level, index, stored, path, data, a, truth[: size * (base + width - a)], derived)
 
-    def _compare_extra(self, level: Level, index: int, width: int, a: int, truth: bytes) -> None:
+    def _compare_extra(self, level: Level, index: int, width: int, a: int, truth: bytes, derived: bool) -> None:
         size, base = _size(level), WIDTH * index
         path = _path(level, index, width)
         try:
@@ -184,12 +182,34 @@ class TreeCheck:
         except GravenError as error:
             self._findings.error(error, _shown(path), *_entries_of(level, base, base + width))
             return
-        if not data:  # collected since it was listed, or lost with the power before it was ever published
+        # None: collected since it was listed. Blank: lost with the power before it was published.
+        if data is not None and not _is_blank(data) and a < base + width:
+            self._compare_file(level, index, width, path, data, a, truth[: size * (base + width - a)], derived)
+
+    def _compare_file(
+        self, level: Level, index: int, width: int, path: str, data: bytes, a: int, truth: bytes, derived: bool
+    ) -> None:
+        """Compare a file of `width` hashes with `truth`, which begins at hash `a`."""
+        size, base = _size(level), WIDTH * index
+        held = data[size * (a - base) :][: len(truth)]
+        first, end = _entries_of(level, base, base + width)
+        if derived and end > self._place.synced and _is_unfinished(held, truth):
+            if held != truth:
+                self.lost.append(_shown(path))
             return
         if len(data) != size * width:
-            self._wrong_length(level, path, len(data), size * width, base, base + width)
-        if a < base + width:
-            self._differ(level, path, data, a, truth[: size * (base + width - a)], base)
+            what = f"a file of the tree has the wrong length: expected {size * width} bytes, found {len(data)}"
+            self._findings.disprove(what, _shown(path), first, end)
+        wrong = [at // size for at in range(0, len(held), size) if held[at : at + size] != truth[at : at + size]]
+        if wrong:
+            what = (
+                "an entry bundle holds another entry than the journal"
+                if level == "entries"
+                else "a tile holds another hash than the tree of the journal"
+            )
+            place = f"{_shown(path)} at byte {size * (a + wrong[0] - base)}"
+            first, end = _entries_of(level, a + wrong[0], a + wrong[-1] + 1)
+            self._findings.disprove(what, place, first, end, group=f"level {level}")
 
     def _missing(self, level: Level, index: int, width: int, derived: bool) -> None:
         path, base = _path(level, index, width), WIDTH * index
@@ -199,28 +219,6 @@ class TreeCheck:
         else:
             what = "an entry bundle is missing or empty" if level == "entries" else "a tile is missing or empty"
             self._findings.fail(what, _shown(path), first, end, group=f"level {level}")
-
-    def _wrong_length(self, level: Level, path: str, found: int, expected: int, first: int, end: int) -> None:
-        what = f"a file of the tree has the wrong length: expected {expected} bytes, found {found}"
-        self._findings.disprove(what, _shown(path), *_entries_of(level, first, end))
-
-    def _differ(self, level: Level, path: str, data: bytes, a: int, truth: bytes, base: int) -> None:
-        """Name the hashes of the file that are not those of `truth`, which begin at hash `a`."""
-        size = _size(level)
-        offset = size * (a - base)
-        held = data[offset : offset + len(truth)]
-        truth = truth[: len(held)]  # a file cut short has been named already
-        if held == truth:
-            return
-        wrong = [at // size for at in range(0, len(truth), size) if held[at : at + size] != truth[at : at + size]]
-        first, end = a + wrong[0], a + wrong[-1] + 1
-        what = (
-            "an entry bundle holds another entry than the journal"
-            if level == "entries"
-            else "a tile holds another hash than the tree of the journal"
-        )
-        place = f"{_shown(path)} at byte {size * (first - base)}"
-        self._findings.disprove(what, place, *_entries_of(level, first, end), group=f"level {level}")
 
 
 def format_path(path: TilePath) -> str:
@@ -253,3 +251,13 @@ def _entries_of(level: Level, first: int, end: int) -> tuple[int, int]:
     """The events [first, end) that hashes [first, end) of a level stand for."""
     shift = 8 * _number(level)
     return first << shift, end << shift
+
+
+def _is_blank(data: bytes | None) -> bool:
+    return not data or (data[:ENTRY_SIZE].count(0) == min(len(data), ENTRY_SIZE) and data.count(0) == len(data))
+
+
+def _is_unfinished(held: bytes, truth: bytes) -> bool:
+    """Whether these are the true bytes, or they with zeros in place of some, or cut short: what was not yet written
+    when the power went."""
+    return held == truth[: len(held)] or all(a in (0, b) for a, b in zip(held, truth, strict=False))
