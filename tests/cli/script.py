@@ -72,7 +72,7 @@ class Session:
             at = words.index(">")
             target, words = self._directory / words[at + 1], words[:at]
         assert words[0] == "graven", f"a script runs graven, not {words[0]}"
-        result = CliRunner().invoke(graven, words[1:], prog_name="graven", input=given, env={"COLUMNS": "100"})
+        result = CliRunner().invoke(graven, words[1:], prog_name="graven", input=given)
         if target is not None:
             target.write_bytes(result.stdout_bytes)
             return Ran("", result.stderr, result.exit_code)

@@ -28,11 +28,17 @@ def read_file(path: Path, *, max_bytes: int = READ_BYTES_MAX) -> bytes:
 def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
     """Put `data` at `path`, mode 0600, durable, whole or not at all. With `replace` off, an existing file is refused.
 
-    Raises BadInput when it cannot be written there.
+    What is there and is no file (a pipe, a terminal) is written to as it is. Raises BadInput when it cannot be written.
     """
     try:
-        if not replace and (path.exists() or path.is_symlink()):
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:
+                stream.write(data)
+            return
+        if not replace and path.is_symlink() | path.exists():
             raise FileExistsError(17, "a file is there already")
+        if path.is_symlink():
+            path = path.resolve()
         fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(fd, "wb") as file:

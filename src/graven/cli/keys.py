@@ -8,12 +8,12 @@ from graven.app import keys_dir, open_keyring
 from graven.cli.files import read_file, write_private
 from graven.cli.options import dir_option, file_argument, json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
+from graven.cli.signed import highest_size
 from graven.cli.writing import open_writing, recorded
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.config import read_passphrase as read_configured_passphrase
-from graven.core.checkpoint import parse_checkpoint
 from graven.core.errors import BadInput
-from graven.core.note import format_vkey, parse_note
+from graven.core.note import format_vkey
 from graven.keys import kit
 from graven.keys.passphrase import Passphrase, read_passphrase
 from graven.keys.signer import LogSigner
@@ -130,7 +130,7 @@ def seen(checkpoint: Path, directory: Path, as_json: bool) -> None:
     """
     signer = LogSigner(open_keyring(directory, load_config(directory / CONFIG_NAME)))
     signer.accept_seen(read_file(checkpoint))
-    head = _highest(signer)
+    head = highest_size(signer)
     if as_json:
         print_json({"origin": signer.origin, "highest_size": head})
     else:
@@ -167,8 +167,3 @@ def _keyring_passphrase(file: Path | None, config: Config | None) -> Passphrase 
     if file is not None:
         return read_passphrase(str(file))
     return read_configured_passphrase(config) if config is not None else None
-
-
-def _highest(signer: LogSigner) -> int:
-    note = signer.highest()
-    return parse_checkpoint(parse_note(note).text)[0].size if note is not None else 0

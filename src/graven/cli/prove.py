@@ -35,6 +35,8 @@ def command(
     trust in the log's key. It says what the event says: hand it to those who may read that. An event that was only just
     appended is waited for, up to ten seconds, until it is published.
     """
+    if str(output) == "-":
+        output = None
     with open_view(directory) as view:
         _wait(view, index)
         record, published = view.read(index), view.published

@@ -9,10 +9,9 @@ from graven.app import keys_dir, public_keys
 from graven.cli.options import json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.progress import progress
+from graven.cli.signed import highest_size
 from graven.config import CONFIG_NAME, Config, load_config, read_passphrase
-from graven.core.checkpoint import parse_checkpoint
 from graven.core.errors import BadInput
-from graven.core.note import parse_note
 from graven.journal.files import LocalFiles, write_atomic
 from graven.keys.keyring import Keyring
 from graven.keys.signer import LogSigner
@@ -86,10 +85,7 @@ def _check_keyring(place: Path, config: Config) -> int | None:
             place=str(place),
             mend="choose another DIR, or name this log's keyring with --keys",
         )
-    if not signer.mark_known:
-        return None
-    note = signer.highest()
-    return parse_checkpoint(parse_note(note).text)[0].size if note is not None else 0
+    return highest_size(signer) if signer.mark_known else None
 
 
 def _set_keys_dir(path: Path, keys: Path) -> None:

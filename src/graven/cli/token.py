@@ -44,7 +44,7 @@ def create(directory: Path, name: str, scopes: str, owner: str, expires: str | N
 @dir_option
 @json_option
 def list_(directory: Path, as_json: bool) -> None:
-    """List the tokens: who may do what, until when, and when each was last used."""
+    """List the tokens. Each with what it may do, until when, and when it was last used."""
     rows = read_rows(directory, lambda client: client.tokens(), lambda registers: token_rows(registers, directory))
     if as_json:
         print_json({"tokens": rows})
