@@ -39,7 +39,9 @@ class Answer:
 class Server:
     """`with Server(directory) as server:` serves; the log is made if there is none."""
 
-    def __init__(self, directory: Path, config: Config | None = None, files: Files | None = None) -> None:
+    def __init__(
+        self, directory: Path, config: Config | None = None, files: Files | None = None, lock_wait_s: float = 10.0
+    ) -> None:
         if not directory.exists():
             create_log(directory, origin=ORIGIN)
         self.directory = directory
@@ -48,7 +50,7 @@ class Server:
         self._ready = threading.Event()
         self._running: list[Running] = []
         self._thread = threading.Thread(
-            target=self._run, args=(config or load_config(directory / "graven.toml"), files), daemon=True
+            target=self._run, args=(config or load_config(directory / "graven.toml"), files, lock_wait_s), daemon=True
         )
 
     def __enter__(self) -> "Server":
@@ -114,13 +116,13 @@ class Server:
         named = {key.replace("_", "-"): value for key, value in headers.items()}
         return self.ask("POST", f"/api/v1/events{query}", body, token=token, headers=named)
 
-    def _run(self, config: Config, files: Files | None) -> None:
+    def _run(self, config: Config, files: Files | None, lock_wait_s: float) -> None:
         def ready(running: Running) -> None:
             self._running.append(running)
             self._ready.set()
 
         try:
-            run(self.directory, config, listen="127.0.0.1:0", ready=ready, files=files)
+            run(self.directory, config, listen="127.0.0.1:0", ready=ready, files=files, lock_wait_s=lock_wait_s)
         except BaseException as error:
             self.failure = error
         finally:

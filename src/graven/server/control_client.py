@@ -6,6 +6,7 @@ caller by what the kernel says of the other end; there is no token. Errors come 
 Not here: waiting. `NoServer` says that nobody listens, and the caller decides whether to try the lock, or again.
 """
 
+import contextlib
 import http.client
 import os
 import socket
@@ -112,7 +113,8 @@ class ControlClient:
         connection = _UnixConnection(self._state, self._timeout_s)
         headers = {"Content-Type": content_type} if content_type else {}
         try:
-            connection.request(method, target, body, headers)
+            with contextlib.suppress(BrokenPipeError):  # it refused before it had read all: its answer is there
+                connection.request(method, target, body, headers)
             response = connection.getresponse()
             data = response.read(_ANSWER_BYTES_MAX)
         except (OSError, http.client.HTTPException) as error:

@@ -132,7 +132,11 @@ class ControlHttp(BoundedHttp):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._uid = peer_uid(transport.get_extra_info("socket"))
-        if self._uid not in (0, os.geteuid()):
+
+    def data_received(self, data: bytes) -> None:
+        if self._uid in (0, os.geteuid()):
+            super().data_received(data)
+        else:
             self.refuse(Refused(403, "the control socket is for the server's own user and root", reason="forbidden"))
 
     def on_message_begin(self) -> None:

@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -60,11 +61,12 @@ def run(
     listen: str | None = None,
     ready: Callable[[Running], None] | None = None,
     files: Files | None = None,
+    lock_wait_s: float = 10.0,
 ) -> None:
     """Serve the log in `directory` until told to stop. `listen` goes before the configuration's.
 
-    `ready` is called once, when the server listens and the log is open; without it, the address is printed. `files` is
-    the seam to the disk, as of `Log.open`.
+    `ready` is called once, when the server listens and the log is open; without it, the address is printed. `files`
+    and `lock_wait_s` are those of `Log.open`.
 
     Raises:
         BadInput: no log, a port that is taken or not allowed, TLS files that do not fit.
@@ -75,7 +77,8 @@ def run(
     tls = tls_context(config)
     listener = bind(listen or config.server.listen)
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Serving(directory, config, listener, tls, ready or _announce, files).run())
+        opening = partial(Log.open, directory, config, files=files, lock_wait_s=lock_wait_s, serve=True)
+        runner.run(_Serving(directory, config, listener, tls, ready or _announce, opening).run())
 
 
 def bind(listen: str) -> socket.socket:
@@ -186,10 +189,10 @@ class _Serving:
         listener: socket.socket,
         tls: ssl.SSLContext | None,
         ready: Callable[[Running], None],
-        files: Files | None,
+        opening: Callable[[], Log],
     ) -> None:
         self._directory, self._config, self._listener, self._tls = directory, config, listener, tls
-        self._ready, self._files = ready, files
+        self._ready, self._opening = ready, opening
         self._servers: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
         self._told = asyncio.Event()
         self._reason = "stopped"
@@ -206,7 +209,7 @@ class _Serving:
         sweeper = loop.create_task(self._sweep(live, access))
         try:
             await self._servers[0][0].up.wait()
-            log = await asyncio.to_thread(self._open)
+            log = await asyncio.to_thread(self._opening)
             try:
                 live.adopt(log, loop)
                 if not self._told.is_set():
@@ -222,9 +225,6 @@ class _Serving:
             await self._stop_servers(live)
             sweeper.cancel()
             live.close()
-
-    def _open(self) -> Log:
-        return Log.open(self._directory, self._config, files=self._files, serve=True)
 
     async def _serve(self, live: Live, access: TokenAccess) -> None:
         """From the open log to the order to stop."""

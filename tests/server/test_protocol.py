@@ -1,0 +1,161 @@
+"""Connections that misbehave."""
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from graven.server import protocol, serve
+from server.running import Server
+
+EVENT = b'{"action":"x"}'
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server whose patience is a tenth of a second or so."""
+    monkeypatch.setattr(serve, "SWEEP_S", 0.05)
+    monkeypatch.setattr(protocol, "BODY_IDLE_S_MAX", 0.4)
+    monkeypatch.setattr(protocol, "HEAD_S_MAX", 0.4)
+    monkeypatch.setattr(protocol, "BODY_SLOW_S", 0.3)
+    with Server(tmp_path / "log") as server:
+        yield server
+
+
+def connect(server: Server) -> socket.socket:
+    raw = socket.create_connection(server.address, timeout=10)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return raw
+
+
+def head(token: str, length: int) -> bytes:
+    return (
+        f"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def read_all(raw: socket.socket) -> bytes:
+    parts = []
+    while part := raw.recv(65536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_a_body_that_stops_is_refused(impatient: Server) -> None:
+    token = impatient.token("ingest")
+    with connect(impatient) as raw:
+        raw.sendall(head(token, 100) + EVENT)
+        answer = read_all(raw)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in answer.lower()
+    assert b"too slowly" in answer
+    metrics = impatient.ask("GET", "/metrics").body
+    assert b'graven_intake_refused_total{reason="gone"} 1.0' in metrics
+    assert b"graven_bodies_in_flight_bytes 0.0" in metrics
+
+
+def test_a_body_that_trickles_is_refused(impatient: Server) -> None:
+    token = impatient.token("ingest")
+    with connect(impatient) as raw:
+        raw.sendall(head(token, 1000))
+        began = time.monotonic()
+        with pytest.raises(OSError):
+            for _ in range(200):
+                raw.sendall(b" ")
+                time.sleep(0.05)
+            raise AssertionError("it was read to the end")
+    assert time.monotonic() - began < 8
+
+
+def test_a_head_that_never_ends_is_dropped(impatient: Server) -> None:
+    for start in (b"", b"GET / HT", b"GET /health/live HTTP/1.1\r\nHost: x\r\n", b"\r\n\r\n"):
+        with connect(impatient) as raw:
+            if start:
+                raw.sendall(start)
+            assert read_all(raw) == b""
+
+
+def test_a_long_answer_to_a_slow_question_is_not_dropped(impatient: Server) -> None:
+    """Waiting for a checkpoint takes longer than any of the bounds on what clients send."""
+    token = impatient.token("ingest")
+    for _ in range(3):
+        assert impatient.append(EVENT, token, "?wait=published").json()["state"] == "published"
+
+
+def test_a_head_beyond_bounds_is_refused(shared_server: Server) -> None:
+    with connect(shared_server) as raw:
+        raw.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(0.1)
+        answer = b""
+        try:
+            for _ in range(40):
+                raw.sendall(b"X-Filler: " + b"y" * 8000 + b"\r\n")
+                time.sleep(0.005)
+            answer = read_all(raw)
+        except OSError:
+            answer = b"HTTP/1.1 431 reset while sending"
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_what_is_no_http_is_refused(shared_server: Server) -> None:
+    for nonsense in (b"\x16\x03\x01\x02\x00\x01", b"HELO x\r\n\r\n", b"GET /\x00 HTTP/1.1\r\n\r\n"):
+        with connect(shared_server) as raw:
+            raw.sendall(nonsense + b"\r\n\r\n")
+            assert read_all(raw).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_refused_body_is_drained_so_that_the_answer_arrives(shared_server: Server) -> None:
+    with connect(shared_server) as raw:
+        body = b"z" * (2 << 20)
+        raw.sendall(head("gvn_wrong", len(body)) + body)
+        raw.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = read_all(raw)
+    assert answers.startswith(b"HTTP/1.1 401 ")
+    assert b"HTTP/1.1 200 OK" in answers
+
+
+def test_a_refused_body_without_end_is_cut_off(shared_server: Server) -> None:
+    with connect(shared_server) as raw:
+        raw.sendall(head("gvn_wrong", 1 << 40))
+        with pytest.raises(OSError):
+            for _ in range(1000):
+                raw.sendall(b"z" * (1 << 20))
+            raise AssertionError("a gigabyte was taken")
+
+
+def test_pipelined_requests_are_answered_in_order(shared_server: Server) -> None:
+    token = shared_server.token("ingest", name="pipe")
+    with connect(shared_server) as raw:
+        one = head(token, len(EVENT)) + EVENT
+        raw.sendall(one * 5 + b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = read_all(raw)
+    assert answers.count(b'"accepted":1') == 5
+    assert answers.rstrip().endswith(b'{"live":true}')
+
+
+def test_a_client_that_leaves_has_sent_nothing(server: Server) -> None:
+    token = server.token("ingest")
+    size = server.control.status()["size"]
+    with connect(server) as raw:
+        raw.sendall(head(token, 100) + EVENT)
+    time.sleep(0.3)
+    assert server.control.status()["size"] == size
+
+
+def test_too_many_connections_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "CONNECTIONS_MAX", 5)
+    with Server(tmp_path / "log") as server:
+        held = [connect(server) for _ in range(5)]
+        for one in held:
+            one.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert one.recv(100).startswith(b"HTTP/1.1 200 ")
+        with connect(server) as raw:
+            answer = read_all(raw)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: 5" in answer
+        for one in held:
+            one.close()
+        time.sleep(0.2)
+        assert server.ask("GET", "/health/live").status == 200
