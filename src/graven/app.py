@@ -163,10 +163,13 @@ class Log:
     `set_wake` leads).
     """
 
-    def __init__(self, directory: Path, config: Config, lock: Lock, keyring: Keyring, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path, config: Config, lock: Lock, keyring: Keyring, clock: Clock, files: Files
+    ) -> None:
         """Use `open`."""
         self.directory, self.config, self.clock = directory, config, clock
-        self._lock, self._keyring = lock, keyring
+        self.keyring, self.files = keyring, files
+        self._lock = lock
         self._one_act = threading.RLock()
         self._serving = False
         self.writer: Writer
@@ -226,7 +229,7 @@ class Log:
         serve: bool = False,
         declare_loss: str | None = None,
     ) -> "Log":
-        log = cls(directory, config, lock or Lock(directory), keyring, clock)
+        log = cls(directory, config, lock or Lock(directory), keyring, clock, files)
         signer = LogSigner(keyring)
         if public_keys(config) != signer.keys:
             raise Broken(
@@ -244,7 +247,7 @@ class Log:
             on_disk=found.on_disk, limits=PublishLimits(config.publish.interval_ms),
         )  # fmt: skip
         log.writer.after_commit(lambda _size: log.publisher.wake())
-        log.publisher.after_publish(lambda shown: log._save_registers(shown, files))
+        log.publisher.after_publish(log._save_registers)
         log.writer.published_size = lambda: log.publisher.published.checkpoint.size
         log.publisher.on_failure = log.writer.halt
         log.writer.start()
@@ -369,6 +372,11 @@ class Log:
         """Hold this while an act is planned from the registers and appended, so that numbers are given once."""
         return self._one_act
 
+    def forget(self) -> None:
+        """Let the readers of this log drop what they have cached, as erasing asks."""
+        self.view.reader.forget()
+        self.writer.state.reader.forget()
+
     def close(self, reason: str = "closed") -> None:
         """Commit what was queued, record the stop, publish, make tiles durable, let go of the lock."""
         try:
@@ -429,14 +437,14 @@ class Log:
             )
             self.publisher.history.pin(shown.size, self.published.data)
 
-    def _save_registers(self, shown: SignedCheckpoint, files: Files) -> None:
+    def _save_registers(self, shown: SignedCheckpoint) -> None:
         registers, size = self.registers, shown.checkpoint.size
         if registers.changed or size - registers.saved_size >= REGISTERS_LAG_ENTRIES:
             registers.save(
-                files,
+                self.files,
                 self.directory / "state" / "registers.json",
                 Mark(size, shown.checkpoint.root),
-                self._keyring.window_key,
+                self.keyring.window_key,
             )
 
 
@@ -562,7 +570,7 @@ def _unnamed_cuts(directory: Path, found: Recovered, named: Mapping[str, str]) -
     }
     torn = directory / "journal" / "torn"
     for path in sorted(torn.iterdir()) if torn.is_dir() else ():
-        if path.name not in named and path.name not in rows:
+        if path.name not in named and path.name not in rows and not path.name.endswith(".tmp"):
             segment, _, offset = path.name.rpartition(".")[0].rpartition(".")
             data = path.read_bytes()
             rows[path.name] = {

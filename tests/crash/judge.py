@@ -22,6 +22,7 @@ from graven.log import acts
 from graven.log.catchup import load_registers
 from graven.log.reader import KeyFinder
 from graven.log.types import Batch
+from graven.log.verify import verify_directory
 from graven.runtime.clock import FixedClock
 
 
@@ -62,6 +63,7 @@ def judge(
     directory: Path, promises: Promises, *, now_us: int, files: RecordingFiles | None = None, go_on: bool = True
 ) -> None:
     """Open the log in `directory` with the real code and hold it to the promises; then go on with it, and close it."""
+    _verify(directory)  # a log that recovery would accept verifies
     _read_before_recovery(directory, promises)
     with Log.open(directory, clock=FixedClock(now_us), files=files) as log:
         _hold(log, promises)
@@ -76,7 +78,7 @@ def judge(
             for index in ack.indexes[:1] + ack.indexes[-1:]:
                 proof = parse_evidence(view.evidence(index))
                 assert verify_evidence(proof, keys=view.keys, verify=verify_signature).index == index
-    _verify_directory(directory)
+    _verify(directory)
 
 
 def _read_before_recovery(directory: Path, promises: Promises) -> None:
@@ -116,7 +118,8 @@ def _check_roots(roots: list[bytes], promises: Promises, keys: tuple[object, ...
 def _check_torn(log: Log) -> None:
     """Every file in torn/ is named by an event with its hash."""
     torn = log.directory / "journal" / "torn"
-    files = {path.name: sha256(path.read_bytes()).hexdigest() for path in torn.iterdir()} if torn.is_dir() else {}
+    kept = [path for path in torn.iterdir() if path.suffix != ".tmp"] if torn.is_dir() else []
+    files = {path.name: sha256(path.read_bytes()).hexdigest() for path in kept}
     named: dict[str, str] = {}
     for record in log.view.records(0, log.size):
         assert record.event is not None
@@ -168,6 +171,8 @@ def _roots(records: Iterable[object]) -> list[bytes]:
     return roots
 
 
-def _verify_directory(directory: Path) -> None:
+def _verify(directory: Path) -> None:
     config = load_config(directory / "graven.toml")
-    assert public_keys(config)
+    keyring = open_keyring(directory, config)
+    report = verify_directory(directory, keys=public_keys(config), keyring=keyring, processes=1)
+    assert report.exit_code == 0, report.problems

@@ -33,7 +33,7 @@ def small_config() -> Config:
     base = default_config(origin=ORIGIN, log_id="0" * 32, vkeys=("replaced",))
     return msgspec.structs.replace(
         base,
-        classes={"pii": ClassConfig()},
+        classes={"default": ClassConfig(), "pii": ClassConfig()},
         journal=JournalConfig(segment_age_s=SEGMENT_AGE_US // 1_000_000),
         publish=PublishConfig(interval_ms=3_600_000),
     )

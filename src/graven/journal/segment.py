@@ -17,7 +17,7 @@ from pathlib import Path
 
 from graven.core.errors import Broken, Busy, Disproved
 from graven.journal import frame
-from graven.journal.files import File, Files
+from graven.journal.files import File, Files, write_atomic
 from graven.journal.frame import FrameHeader, SegmentHeader
 
 SEGMENT_HEADER_SIZE_MAX = 1 << 20
@@ -265,21 +265,17 @@ class SegmentWriter:
 
 
 def write_torn(files: Files, journal: str, segment: str, offset: int, data: bytes, digest: str) -> str:
-    """Keep bytes that recovery cuts, durable, in `journal/torn/`; returns the file's name. Idempotent."""
+    """Keep bytes that recovery cuts, durable, in `journal/torn/`; returns the file's name. Idempotent.
+
+    A file of that name is whole: what a crash leaves unfinished is called `.tmp`.
+    """
     folder = os.path.join(journal, "torn")
     name = f"{segment}.{offset}.{digest[:16]}"
     try:
         if not Path(folder).is_dir():
             files.mkdir(folder)
             files.sync_dir(journal)
-        path = os.path.join(folder, name)
-        if Path(path).exists():
-            files.remove(path)
-        file = files.create(path)
-        file.write_at(0, data)
-        file.sync()
-        file.close()
-        files.sync_dir(folder)
+        write_atomic(files, os.path.join(folder, name), data)
     except OSError as error:
         raise Broken("the cut bytes could not be kept", place=f"{folder}: {error.strerror}") from None
     return name

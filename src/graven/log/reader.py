@@ -230,9 +230,11 @@ class JournalReader:
                 for position, (head, event, raw) in zip(
                     section.indexes(), decode_husk(section, str(place)), strict=True
                 ):
-                    slots[position] |= {"raw_digest": raw, "erasure_index": section.erasure}
-                    if section.kind == HUSK_EVENTS:
+                    slots[position]["raw_digest"] = raw
+                    slots[position].setdefault("erasure_index", section.erasure)
+                    if section.kind == HUSK_EVENTS:  # whose event is the one to show, whatever became of the raw
                         slots[position] |= {
+                            "erasure_index": section.erasure,
                             "class_name": section.class_name,
                             "head": parse_head(head),
                             "event_digest": event,

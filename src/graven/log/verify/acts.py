@@ -25,11 +25,12 @@ DataKeyName = tuple[int, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where the journal ends: the last segment's name, the offset behind its last whole frame, and the index."""
+    """Where the journal ends: the last segment's name, the index, and the places behind the last block: (segment,
+    offset) of its own end, and of the end of each later segment that has no block."""
 
     segment: str
-    offset: int
     index: int
+    places: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -164,8 +165,8 @@ def _just_cut(name: str, digest: str, segments: Sequence[SegmentFile], end: End)
     segment, _, offset = rest.rpartition(".")
     if head != digest[:16] or not offset.isdecimal():
         return False
-    if segment == end.segment:
-        return int(offset) == end.offset
+    if (segment, int(offset)) in end.places:
+        return True
     start = segment.partition(".")[0]
     gone = all(one.name != segment for one in segments)
     return gone and int(offset) == 0 and start.isdecimal() and int(start) >= end.index

@@ -51,7 +51,7 @@ class Chain:
         self.held: dict[int, frozenset[bytes]] = {}
         self.lost: dict[str, None] = {}
         self.opened = self.unfollowed = 0
-        self.end = End("", 0, 0)
+        self.end = End("", 0)
         self.log_id: bytes | None = None
         self._keyring, self._origin, self._wanted, self._signed = keyring, origin, tuple(wanted), signed
         self._findings, self._progress = findings, progress
@@ -78,7 +78,7 @@ class Chain:
             if task.limit == task.size:
                 self._finish(segment, result, last)
         if not self.end.segment:
-            self.end = End("", 0, self._at.index)
+            self.end = End("", self._at.index)
 
     def fill(self, pool: Pool, to: int) -> None:
         """Where the journal ends too soon, go on to index `to` with what the bundles hold."""
@@ -177,7 +177,10 @@ class Chain:
         if rest is None and segment.header is None and not segment.size:
             rest = Rest(0, 0, "an empty file", True, None)
         forgiven = rest is not None and last and self._closed_before(segment, rest) and self._at.index >= self._signed
-        self.end = End(segment.file.name, rest.offset if rest is not None else segment.size, self._at.index)
+        behind = segment.size if rest is None else rest.offset
+        place_ = segment.file.name, behind if result.index_frame is None else result.index_offset
+        earlier = self.end.places if self._at.index == self.end.index else frozenset()
+        self.end = End(segment.file.name, self._at.index, earlier | {place_})
         if segment.error is not None and (rest is None or rest.offset):
             findings.error(segment.error, place)
         if rest is not None:
