@@ -144,3 +144,18 @@ def test_a_copy_beside_a_log_that_cannot_be_written(run: Run, made: str) -> None
     assert "the copy is whole, but the log could not record it: the journal ends at 1" in result.stderr
     with open_view(Path("again"), need_keys=False) as view:
         assert verify_directory("again", keys=view.keys, keyring=None).problems == ()
+
+
+def test_commands_at_the_same_time_take_turns(made: str) -> None:
+    command = [sys.executable, "-m", "graven", "append", "-", "--dir", "log"]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    answers = []
+    for number, process in enumerate(started):
+        out, err = process.communicate(b'{"action":"from %d"}' % number, timeout=60)
+        assert (process.returncode, err) == (0, b"")
+        answers.append(json.loads(out))
+    assert sorted(answer["first_index"] for answer in answers) == [1, 2, 3, 4]
+    assert all(answer["size"] == answer["first_index"] + 1 for answer in answers)
