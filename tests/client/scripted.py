@@ -90,6 +90,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One request under way: what a script's step gets."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     owner: ScriptedServer
     body: bytes
 

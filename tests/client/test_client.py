@@ -1,5 +1,6 @@
 """`Client` against a server that stumbles: what is stored is stored once, and nothing is lost in silence."""
 
+import gc
 import gzip
 import json
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from graven.client import Answer, Client, NoAnswer, ReceiptNotKept, WrongReceipt
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.core.note import format_vkey
 from graven.event import Refusal, split_body
+from graven.runtime import files
 
 
 def numbered(count: int) -> list[dict[str, object]]:
@@ -78,7 +81,13 @@ def test_large_bodies_are_compressed(server: ScriptedServer, compress: bool) -> 
 def test_send_batches_in_order(server: ScriptedServer, tmp_path: Path) -> None:
     answers: list[Answer] = []
     with Client(
-        server.url, TOKEN, vkey=VKEY, batch_events=10, linger_ms=50, on_answer=answers.append, receipts=tmp_path / "r"
+        server.url,
+        TOKEN,
+        vkey=VKEY,
+        batch_events=10,
+        linger_ms=60_000,
+        on_answer=answers.append,
+        receipts=tmp_path / "r",
     ) as client:
         ids = [client.send(event) for event in numbered(95)]
     assert ids_of(server.events) == ids
@@ -90,7 +99,6 @@ def test_send_batches_in_order(server: ScriptedServer, tmp_path: Path) -> None:
 def test_a_lone_event_does_not_wait_long(server: ScriptedServer) -> None:
     with Client(server.url, TOKEN, vkey=VKEY, linger_ms=20) as client:
         client.send({"action": "a"})
-        assert client.backlog.waiting == 1
         until(lambda: not client.unsent())
         assert len(server.events) == 1
 
@@ -390,7 +398,31 @@ def test_a_receipt_that_cannot_be_kept_is_in_the_error(server: ScriptedServer, t
     assert kept.verify(client.keys).size == 2 and kept.answer["duplicates"] == [{"position": 0, "index": 1}]
 
 
+def test_kept_receipts_are_durable_after_flush_and_close(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(files, "_sync_bytes", synced.append)
+    client = Client(server.url, TOKEN, vkey=VKEY, receipts=tmp_path / "receipts")
+    client.append({"action": "a"})
+    assert len(synced) == 0
+    client.flush()
+    assert len(synced) == 1
+    client.close()
+    assert len(synced) == 2
+
+
 # Opening and closing
+
+
+def test_a_closed_client_is_forgotten(server: ScriptedServer) -> None:
+    client = Client(server.url, TOKEN, vkey=VKEY)
+    client.send({"action": "a"})
+    client.close()
+    remembered = weakref.ref(client)
+    del client
+    gc.collect()
+    assert remembered() is None
 
 
 @pytest.mark.parametrize(
@@ -435,6 +467,7 @@ def test_what_cannot_be_sent_before_the_end_is_handed_back(server: ScriptedServe
     server.script += [busy(503)] * 1000
     client = Client(server.url, TOKEN, vkey=VKEY)
     ids = [client.send(event) for event in numbered(3)]
+    until(lambda: client.backlog.trouble is not None)
     with pytest.raises(Busy, match=r"3 events are not sent yet \(full"):
         client.close(0.05)
     assert ids_of(client.unsent()) == ids

@@ -66,6 +66,7 @@ def changed(change: Callable[[dict[str, Any], ScriptedServer], None]) -> Callabl
         change(answer, exchange.owner)
         exchange.answer(answer)
 
+    step.__qualname__ = change.__qualname__
     return step
 
 

@@ -72,6 +72,21 @@ def test_a_batch_waits_for_more_but_not_for_long() -> None:
     box = outbox(linger_s=60)
     fill(box, b"a", b"b", b"c")
     assert box.next_batch() == [b"a", b"b", b"c"], "a full batch does not wait"
+    box = outbox(linger_s=60)
+    fill(box, b"a" * 50)
+    assert box.next_batch() == [b"a" * 50], "nor does one full of bytes"
+
+
+def test_a_batch_that_fills_while_it_waits_goes_at_once() -> None:
+    box = outbox(linger_s=60)
+    handed: list[list[bytes] | None] = []
+    taker = threading.Thread(target=lambda: handed.append(box.next_batch()))
+    taker.start()
+    for event in (b"a", b"b", b"c"):
+        time.sleep(0.01)
+        box.put(event, wait_s=0)
+    taker.join(5)
+    assert handed == [[b"a", b"b", b"c"]]
 
 
 def test_flush_waits_for_what_was_put_and_hurries_it() -> None:

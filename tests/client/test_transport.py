@@ -244,11 +244,11 @@ def test_compression_nobody_asked_for_is_not_undone(server: ScriptedServer) -> N
 
 
 def test_a_server_that_says_nothing_runs_out_of_time(server: ScriptedServer) -> None:
-    server.script.append(lambda _: time.sleep(1))
+    server.script.append(lambda _: time.sleep(4))
     started = time.monotonic()
     with pytest.raises(NoAnswer, match="timed out"):
         ask(transport(server.url, timeout_s=0.2))
-    assert time.monotonic() - started < 0.9
+    assert time.monotonic() - started < 3.5
 
 
 def test_an_answer_that_drips_runs_out_of_time(server: ScriptedServer) -> None:
@@ -263,7 +263,7 @@ def test_an_answer_that_drips_runs_out_of_time(server: ScriptedServer) -> None:
     started = time.monotonic()
     with pytest.raises(NoAnswer, match=r"longer than 0\.3 s"):
         ask(transport(server.url, timeout_s=0.3))
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
     stop.set()
 
 
