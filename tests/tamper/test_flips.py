@@ -79,8 +79,10 @@ def test_every_byte(small: Tampered) -> None:
 def test_every_file_gone_and_cut(small: Tampered) -> None:
     """A file that is missing, empty or short by any power of two of bytes."""
     for path in files_of(small):
-        if path.parent.parent.name == "checkpoints":
-            continue  # the history is thinned: what is gone from it was not promised
+        thinned = path.parent.parent.name == "checkpoints"
+        leftover = path.parent.name.endswith(".p") and path.name != str(small.judge().published)
+        if thinned or leftover:
+            continue  # these may go in good order: they were not promised
         before = path.read_bytes()
         for cut in [1 << n for n in range(len(before).bit_length())]:
             path.write_bytes(before[: len(before) - cut])

@@ -53,7 +53,7 @@ def flip_in_a_leftover_tile(log: Tampered) -> str:
 
 def write_a_wrong_leftover_tile(log: Tampered) -> str:
     tile(log, "0/004.p").mkdir()
-    tile(log, "0/004.p/3").write_bytes(bytes(96))
+    tile(log, "0/004.p/3").write_bytes(b"\x01" * 96)
     return "log/tile/0/004.p/3 at byte 0"
 
 
@@ -270,6 +270,25 @@ def test_tiles_past_the_synced_cursor_may_be_lost_with_the_power(log: Tampered, 
     report = log.judge()
     assert (report.exit_code, report.events) == (0, 3_001)
     assert any("the next start writes them again" in note and note.startswith("5 files") for note in report.notes)
+
+
+def test_tiles_past_the_synced_cursor_may_be_half_written(log: Tampered) -> None:
+    (log.directory / "state" / "synced").write_bytes(encode_mark(SYNCED, Mark(1501, bytes(32))))
+    changes: dict[str, Callable[[bytes], bytes]] = {
+        "0/006": lambda data: bytes(len(data)),
+        "0/007": lambda data: data[:4096] + bytes(4096),
+        "entries/008": lambda data: bytes(4096) + data[4096:],
+        "entries/009": lambda data: data[:4096],
+    }
+    for name, change in changes.items():
+        tile(log, name).write_bytes(change(tile(log, name).read_bytes()))
+    report = log.judge()
+    assert (report.exit_code, report.problems) == (0, ())
+    assert any(note.startswith("4 files of the tree") for note in report.notes)
+    (log.directory / "state" / "synced").unlink()
+    report = log.judge()
+    assert report.exit_code == 1, "what was surely on disk is not half written"
+    assert len(report.problems) == 4
 
 
 def test_a_tile_below_the_synced_cursor_may_not(log: Tampered) -> None:

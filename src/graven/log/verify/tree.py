@@ -200,6 +200,7 @@ class TreeCheck:
         if len(data) != size * width:
             what = f"a file of the tree has the wrong length: expected {size * width} bytes, found {len(data)}"
             self._findings.disprove(what, _shown(path), first, end)
+        truth = truth[: len(held)]
         wrong = [at // size for at in range(0, len(held), size) if held[at : at + size] != truth[at : at + size]]
         if wrong:
             what = (
