@@ -35,12 +35,14 @@ _PEER = struct.Struct("3i")  # pid, uid, gid
 class BoundedHttp(HttpToolsProtocol):
     """One TCP connection. `last_s` is when bytes last came; `_rest_s` since when no request is in work."""
 
+    connections_max = CONNECTIONS_MAX
+
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.last_s = self._rest_s = self._begun_s = self.loop.time()
         self._in_head, self._head_bytes, self._body_bytes, self._unwanted_bytes = False, 0, 0, 0
         self._unread_since_s: float | None = None
-        if len(self.connections) > CONNECTIONS_MAX:
+        if len(self.connections) > self.connections_max:
             self.refuse(Busy("too many connections are open", retry_after_s=5))
 
     def data_received(self, data: bytes) -> None:

@@ -31,6 +31,7 @@ from graven.config import CONFIG_NAME, Config, load_config, parse_listen
 from graven.core.errors import BadInput, Broken, Busy
 from graven.journal.files import Files
 from graven.runtime.telemetry import get_logger, set_up_logging
+from graven.server import protocol
 from graven.server.access import TokenAccess
 from graven.server.control_client import SOCKET_NAME
 from graven.server.doors import Door, control_door, network_door
@@ -149,16 +150,17 @@ def bind_control(state: Path) -> socket.socket:
 class _Uvicorn(uvicorn.Server):
     """uvicorn without its signal handlers; `up` is set once it accepts connections."""
 
-    def __init__(self, door: Door, protocol: type[BoundedHttp], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, door: Door, http: type[BoundedHttp], tls: ssl.SSLContext | None = None) -> None:
         super().__init__(
             uvicorn.Config(
                 door,
-                http=protocol,
+                http=http,
                 ws="none",
                 lifespan="off",
                 interface="asgi3",
                 loop="uvloop",
                 log_config=None,
+                log_level="error",
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
@@ -204,7 +206,7 @@ class _Serving:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._tell, number.name)
-        _raise_file_limit()
+        BoundedHttp.connections_max = min(protocol.CONNECTIONS_MAX, _raise_file_limit() // 2)
         self._start(_Uvicorn(network_door(live, access), BoundedHttp, self._tls), self._listener)
         sweeper = loop.create_task(self._sweep(live, access))
         try:
@@ -308,9 +310,10 @@ def _url(listener: socket.socket, *, secure: bool) -> str:
     return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _raise_file_limit() -> None:
-    """A connection is a file: as many as the system lets us have."""
+def _raise_file_limit() -> int:
+    """A connection is a file: as many as the system lets us have. Returns how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
