@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graven.core.errors import BadInput, Disproved
+from graven.core.merkle import hash_node
 from graven.journal import frame
 from graven.journal.frame import EVENTS, HUSK_EVENTS, NO_ERASURE, RAWS, Section, SegmentHeader
 
@@ -82,7 +83,7 @@ def test_bounds_are_refused_when_writing() -> None:
 
 def test_a_segment_header_reads_back() -> None:
     header = SegmentHeader(
-        "example.com/log", b"i" * 16, 3, 2, 1_700_000_000_000_000, ROOT, (ROOT, ROOT[::-1]),
+        "example.com/log", b"i" * 16, 3, 2, 1_700_000_000_000_000, hash_node(ROOT, ROOT[::-1]), (ROOT, ROOT[::-1]),
         (("default", EVENTS, b"a" * 16), ("default", RAWS, b"b" * 16)),
     )  # fmt: skip
     data = frame.encode_segment_header(header)
@@ -92,6 +93,15 @@ def test_a_segment_header_reads_back() -> None:
         changed[at] ^= 1
         with pytest.raises(Disproved):
             frame.decode_segment_header(bytes(changed), place="")
+
+
+def test_a_segment_header_whose_hashes_lead_elsewhere_is_refused() -> None:
+    for hashes in ((ROOT, ROOT), (ROOT,), ()):
+        data = frame.encode_segment_header(
+            SegmentHeader("o", b"i" * 16, 3, 0, 1, hash_node(ROOT, ROOT[::-1]), hashes, ())
+        )
+        with pytest.raises(Disproved, match="root"):
+            frame.decode_segment_header(data, place="")
 
 
 def test_an_index_reads_back_and_knows_its_place() -> None:

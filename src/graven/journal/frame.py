@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from graven.core.errors import BadInput, Disproved
+from graven.core.merkle import CompactRange
 
 FORMAT_VERSION = 1
 HEADER_SIZE = 80
@@ -267,6 +268,12 @@ def decode_segment_header(frame: bytes | memoryview, *, place: str) -> SegmentHe
             raise ValueError("bytes are left over")
     except (ValueError, IndexError, struct.error) as error:
         raise Disproved(f"the segment's header does not parse: {error}", place=place) from None
+    try:
+        root = CompactRange(header.start, hashes).root()
+    except BadInput:
+        root = b""
+    if root != header.root:
+        raise Disproved("the segment's header states hashes that do not lead to its root", place=place)
     return SegmentHeader(origin, log_id, header.start, generation, created_us, header.root, hashes, tuple(keys))
 
 

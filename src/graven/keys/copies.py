@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from graven.core.errors import BadInput, Broken, GravenError
+from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.keys.rootkeys import KEYRING_FILE
 from graven.runtime.files import Files, write_atomic
 
@@ -99,14 +99,15 @@ class Copies:
                 old.close()
 
     def require(self) -> None:
-        """Check that every copy is there and of this keyring. Raises Broken, naming the copy and the way out."""
+        """Check that every copy is there and of this keyring. Raises Busy if one is away, Broken for a wrong one."""
         expected: bytes | None = None
         for directory in self.directories:
             path = f"{directory}/{KEYRING_FILE}"
             data = read_private(path)
             if data is None:
-                raise Broken(
+                raise Busy(
                     "a copy of the keyring cannot be reached, and keys are only made or marked in all of them",
+                    retry_after_s=30,
                     place=path,
                     mend="bring the directory back (or mount it); or take it out of [keys] replicas, or make it anew",
                 )

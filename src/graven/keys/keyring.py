@@ -229,7 +229,7 @@ class Keyring:
         return _stamp(self._copies.path(HIGHEST_FILE))
 
     def require_copies(self) -> None:
-        """Check that every copy is there. Raises Broken, before anything is written."""
+        """Check that every copy is there. Raises Busy or Broken, before anything is written."""
         self._copies.require()
 
     def write_mark(self, data: bytes) -> None:

@@ -13,7 +13,7 @@ from itertools import groupby, pairwise
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from graven.core.commitment import NO_RAW, Head, format_head, parse_head
-from graven.core.errors import Disproved
+from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaves
 from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, RAWS, Runs, Section
 from graven.log.seal import DataKey, Heads, salts_of, seal, unseal, zstd
@@ -166,6 +166,10 @@ def decode_husk(section: Section, place: str) -> list[tuple[bytes, bytes, bytes]
         else:
             size = body[at] if at < len(body) else 0
             head = body[at + 1 : at + 1 + size]
+            try:
+                parse_head(head)
+            except BadInput as error:
+                raise Disproved(f"a husk does not parse: {error.what}", place=place) from None
             at += 1 + size
             slots.append((head, body[at : at + 32], body[at + 32 : at + 64]))
             at += 64
@@ -196,6 +200,7 @@ def _open_mixed(sections: Sequence[Section], count: int, find: FindKey, log_id: 
     heads: list[bytes | None] = [None] * count
     digests: list[bytes | None] = [None] * count
     raw_digests: list[bytes | None] = [NO_RAW] * count
+    stated: dict[int, bytes] = {}  # what a husk of events says of its raws
     unreadable: list[Section] = []
     for section in sections:
         where = section.indexes()
@@ -203,7 +208,7 @@ def _open_mixed(sections: Sequence[Section], count: int, find: FindKey, log_id: 
             for position, (head, event, raw) in zip(where, decode_husk(section, place), strict=True):
                 raw_digests[position] = raw
                 if section.kind == HUSK_EVENTS:
-                    heads[position], digests[position] = head, event
+                    heads[position], digests[position], stated[position] = head, event, raw
             continue
         key = find(section.key_id)
         if key is None:
@@ -220,6 +225,8 @@ def _open_mixed(sections: Sequence[Section], count: int, find: FindKey, log_id: 
         else:
             for position, digest, one in zip(where, found, heads_of(clear.heads), strict=True):
                 heads[position], digests[position] = format_head(one), digest
+    if any(raw_digests[position] != raw for position, raw in stated.items()):
+        raise Disproved("a husk of events and another section state different raws", place=place)
     entries = [
         None if head is None or digest is None or raw is None else sha256(head + digest + raw).digest()
         for head, digest, raw in zip(heads, digests, raw_digests, strict=True)

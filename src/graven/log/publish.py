@@ -72,8 +72,8 @@ class Publisher:
         self._asked = threading.Event()
         self._stopping = threading.Event()
         self._error: GravenError | None = None
-        self.trouble: OSError | None = None
-        """Why the last attempt failed, while it is worth another: the disk is full."""
+        self.trouble: GravenError | None = None
+        """Why the last attempt failed, while another is worth it: a full disk, a copy of the keyring that is away."""
         self.on_failure: Callable[[GravenError], None] = lambda error: None
         self._after: list[Callable[[SignedCheckpoint], None]] = []
         self._thread = threading.Thread(target=self._run, name="graven-publisher", daemon=True)
@@ -175,14 +175,17 @@ class Publisher:
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """Turn an OSError into Busy or Broken."""
+        """Turn an OSError into Busy or Broken; what is worth another attempt is kept as `trouble`."""
         try:
             yield
+        except Busy as error:
+            self.trouble = error
+            raise
         except OSError as error:
             place = f"{error.filename or self._log}: {error.strerror}"
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self.trouble = error
-                raise Busy("no space is left for the published tree", retry_after_s=30, place=place) from None
+                self.trouble = Busy("no space is left for the published tree", retry_after_s=30, place=place)
+                raise self.trouble from None
             raise Broken("the tree could not be published", place=place) from None
 
     def _fail(self, error: GravenError) -> None:

@@ -128,7 +128,7 @@ def unseal(section: Section, *, key: AESGCM, log_id: bytes, place: str = "") -> 
             (runs,) = struct.unpack_from(">I", body)
             at = 4 + _HEAD_RUN.size * runs
             heads = tuple(_HEAD_RUN.iter_unpack(body[4:at]))
-            if len(heads) != runs or sum(run[0] for run in heads) != count:
+            if len(heads) != runs or sum(run[0] for run in heads) != count or any(run[2] >> 63 for run in heads):
                 raise ValueError("heads do not add up")
         sizes = struct.unpack_from(f">{count}I", body, at)
         at += 4 * count

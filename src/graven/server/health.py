@@ -104,6 +104,7 @@ def _operations(live: Live, log: Log) -> dict[str, object]:
     return {
         "state": "stopped" if error is not None else "stopping" if live.stopping else "working",
         "error": None if error is None else str(error),
+        "trouble": None if log.publisher.trouble is None else str(log.publisher.trouble),
         "uptime_s": round(live.uptime_s, 3),
         "queue": {
             "events": events,
