@@ -74,7 +74,8 @@ def create_log(
     looks like a log. `successor_of` is the last checkpoint of the log this one goes on from; the first event pins it.
 
     Raises:
-        BadInput: the directory holds something, the origin is not allowed, or a keyring is there already.
+        BadInput: the directory holds something, the origin is not allowed, or a keyring is there already. Broken: the
+            disk failed; at most the finished keyring is left.
     """
     files, clock = files or LocalFiles(), clock or SystemClock()
     origin = check_origin(origin) if origin is not None else f"graven.invalid/{os.urandom(16).hex()}"
@@ -112,14 +113,17 @@ def create_log(
                 size = _successor(successor_of)["size"]
                 CheckpointHistory(files, building / "checkpoints").pin(int(str(size)), successor_of)
             published = log.publish()
-    except BaseException:
+        files.rename(str(building_keys), str(keyring_path))
+        files.sync_dir(str(keyring_path.parent))
+        files.rename(str(building), str(directory))
+        files.sync_dir(str(directory.parent))
+    except BaseException as error:
         for leftover in (building, building_keys):
             shutil.rmtree(leftover, ignore_errors=True)
+        if isinstance(error, OSError):
+            place = f"{error.filename or directory}: {error.strerror}"
+            raise Broken("the log could not be made", place=place) from None
         raise
-    files.rename(str(building_keys), str(keyring_path))
-    files.sync_dir(str(keyring_path.parent))
-    files.rename(str(building), str(directory))
-    files.sync_dir(str(directory.parent))
     return published
 
 
