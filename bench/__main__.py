@@ -1,59 +1,173 @@
-"""`python -m bench`: measures, interleaved, and prints one table."""
+"""`python -m bench`: measures, interleaved, and prints one table. docs/benchmarks.md says what each row means."""
 
 import argparse
+import json
 import os
 import platform
+import sys
 import tempfile
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import embedded, floor, postgres, sqlite
+from bench import embedded, floor, long, postgres, served, sqlite, wrk
 from bench.events import Feed
-from bench.report import Row, format_table, rate_row
-from bench.rounds import Rates, Run, measure
+from bench.lone import Lone, median_ms, percentile_99_ms
+from bench.over_http import Load, Nothing
+from bench.report import Row, as_json, format_table, limit_row, rate_row
+from bench.rounds import Measured, NotMeasuredError, Run, measure
 
+CORES = 2
 EVENTS_A_BATCH = 1_000
-FLOOR_EVENTS_A_SECOND_MAX = 400_000  # sizes the supply of events; a faster contestant ends its turn early
+LONE_MS_OVER_BARE_MAX = 0.5
+
 FLOOR = "the bare floor: decode, SHA-256, write, fdatasync"
-EMBEDDED = "Graven, embedded"
-ASKED = {EMBEDDED: 0.45}
+EMBEDDED = "Graven embedded, batches of 1,000"
+BATCHES = "Graven over HTTP, batches of 500, 8 connections"
+SINGLES = "Graven over HTTP, single events, 256 connections"
+EMPTY = "an empty HTTP handler, the same requests"
+VERIFY = "verify"
+SQLITE = "SQLite, hash chain, batches of 1,000"
+LONE = "one lone client, one event"
+
+RATIO_MIN = {EMBEDDED: 0.45, BATCHES: 0.35, SINGLES: 0.034, VERIFY: 1.7}
+RATE_MIN = {SINGLES: 12_000.0, VERIFY: 600_000.0}
+"""What is asked of a machine whose floor is 355,000 events a second; RATIO_MIN asks the same of any other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured. `events` and `small_blocks` are the lengths of the two long logs."""
+
+    rounds: int
+    seconds: float
+    events: int
+    small_blocks: int
+
+
+DEFAULT = Plan(5, 1.5, 1_000_000, 100_000)
+QUICK = Plan(1, 0.3, 30_000, 1_000)
+LARGE = Plan(5, 1.5, 10_000_000, 1_000_000)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of all contestants (default 5)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="seconds a turn (default 2)")
-    parser.add_argument(
-        "--dir", type=Path, default=Path("/var/tmp"), help="where to write: a real disk (default /var/tmp)"
-    )
-    args = parser.parse_args()
+    args = _arguments()
+    plan = QUICK if args.quick else LARGE if args.large else DEFAULT
+    plan = Plan(args.rounds or plan.rounds, args.seconds or plan.seconds, plan.events, plan.small_blocks)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     with tempfile.TemporaryDirectory(prefix="graven-bench-", dir=args.dir) as name:
         place = Path(name)
         place.chmod(0o711)  # the database server runs under another account
-        rows, mean_bytes = _rates(place, rounds=args.rounds, seconds=args.seconds)
+        rows, mean_bytes = run(plan, place)
+    _told("")
+    kind = "QUICK, too short to judge by: " if args.quick else ""
     print(
-        f"{args.rounds} rounds of {args.seconds:g} s, {mean_bytes:.0f} bytes an event, batches of {EVENTS_A_BATCH:,}, ",
-        end="",
+        f"{kind}{plan.rounds} rounds of {plan.seconds:g} s, {mean_bytes:.0f} bytes an event, {CORES} cores of "
+        f"{os.cpu_count()}, Python {platform.python_version()}\n"
     )
-    print(f"{os.cpu_count()} cores, Python {platform.python_version()}\n")
     print(format_table(rows))
+    if args.json is not None:
+        setting = {"kind": "quick" if args.quick else "large" if args.large else "default", "rounds": plan.rounds,
+                   "seconds": plan.seconds, "mean_event_bytes": mean_bytes, "cores": CORES,
+                   "python": platform.python_version()}  # fmt: skip
+        args.json.write_text(json.dumps({"run": setting, "rows": as_json(rows)}, indent=2) + "\n")
 
 
-def _rates(place: Path, *, rounds: int, seconds: float) -> tuple[list[Row], float]:
-    """The rows of interleaved contestants, and the mean size of the events they were given, in bytes."""
-    count = max(2, int(FLOOR_EVENTS_A_SECOND_MAX * seconds / EVENTS_A_BATCH))
-    batches = list(Feed().batches(count, events_each=EVENTS_A_BATCH))
-    contestants: dict[str, Run] = {FLOOR: floor.run, EMBEDDED: embedded.run, "SQLite, hash chain": sqlite.run}
+def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
+    """All rows, in the order of the table, and the mean size of an event in bytes."""
     absent: list[Row] = []
+    lone: Lone | None = None
     with ExitStack() as stack:
+        rate_max = _calibrate(place)
+        contestants: dict[str, Run] = {FLOOR: floor.run, EMBEDDED: embedded.run}
         try:
-            server = stack.enter_context(postgres.serve(place))
-            contestants[f"PostgreSQL {server.version}, hash-chain trigger"] = server.run
+            wrk.check_installed()
+            _told("starting a server")
+            server = stack.enter_context(served.serve(place))
+            feed = Feed(seed=2)
+            contestants[BATCHES] = Load(server, feed, events_each=500, connections=8, events_a_second_max=rate_max).run
+            contestants[SINGLES] = Load(
+                server, feed, events_each=1, connections=256, events_a_second_max=min(rate_max, 40_000)
+            ).run
+            contestants[EMPTY] = Nothing(
+                feed, connections=256, requests_a_second_max=60_000, log=place / "empty.log"
+            ).run
+            lone = Lone(server, feed)
+            contestants[LONE] = lone.run
+        except NotMeasuredError as why:
+            absent += [Row(name, f"not measured: {why}") for name in (BATCHES, SINGLES, EMPTY, LONE)]
+        large = _make_log(plan.events, long.EVENTS_A_BLOCK, place)
+        small_blocks = _make_log(plan.small_blocks, 1, place)
+        contestants[VERIFY] = large.verify
+        contestants[SQLITE] = sqlite.run
+        try:
+            _told("starting PostgreSQL")
+            database = stack.enter_context(postgres.serve(place))
+            contestants[f"PostgreSQL {database.version}, hash-chain trigger"] = database.run
         except postgres.AbsentError as why:
             absent.append(Row("PostgreSQL, hash-chain trigger", f"not measured: {why}"))
-        found: dict[str, Rates] = measure(contestants, batches, place=place, rounds=rounds, seconds=seconds)
-    rows = [rate_row(name, rates, found[FLOOR], ratio_min=ASKED.get(name)) for name, rates in found.items()]
-    return rows + absent, sum(map(len, batches)) / (count * EVENTS_A_BATCH) - 1  # less the newline
+        count = max(2, int(rate_max * plan.seconds / EVENTS_A_BATCH))
+        batches = list(Feed().batches(count, events_each=EVENTS_A_BATCH))
+        measured = measure(contestants, batches, place=place, rounds=plan.rounds, seconds=plan.seconds, told=_told)
+    rows = [*_rate_rows(measured), *absent]
+    if lone is not None and lone.bare_s:
+        rows.append(_lone_row(lone))
+    rows += long.rows(place, large, small_blocks, _told)
+    return rows, sum(map(len, batches)) / (count * EVENTS_A_BATCH) - 1  # less the newline
+
+
+def _rate_rows(measured: Measured) -> list[Row]:
+    base = measured.rates[FLOOR]
+    rows = [
+        rate_row(name, rates, base, ratio_min=RATIO_MIN.get(name), rate_min=RATE_MIN.get(name))
+        for name, rates in measured.rates.items()
+        if name != LONE
+    ]
+    return rows + [Row(name, f"not measured: {why}") for name, why in measured.absent.items()]
+
+
+def _lone_row(lone: Lone) -> Row:
+    bare, append = median_ms(lone.bare_s), median_ms(lone.appends_s)
+    figure = (
+        f"p50 {append:.2f} ms, p99 {percentile_99_ms(lone.appends_s):.2f} ms; bare append + fdatasync {bare:.2f} ms"
+    )
+    return limit_row(LONE, figure, append, round(bare + LONE_MS_OVER_BARE_MAX, 2), "ms p50", bare_p50_ms=bare)
+
+
+def _make_log(events: int, events_a_block: int, place: Path) -> long.LongLog:
+    _told(f"making a log of {events:,} events, {events_a_block:,} a block")
+    return long.make(place, events=events, events_a_block=events_a_block)
+
+
+def _calibrate(place: Path) -> float:
+    """Events a second that nobody will pass: the floor's own rate in a short run, and half as much again."""
+    _told("finding out how fast this machine is")
+    return 1.5 * max(floor.run(list(Feed(pool_events=2_000).batches(60, events_each=1_000)), place, 0.2).rate
+                     for _ in range(3))  # fmt: skip
+
+
+def _told(what: str) -> None:
+    """Progress, on standard error, in one line that is written over."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{what}")
+    elif what:
+        sys.stderr.write(f"{what}\n")
+    sys.stderr.flush()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="a run of seconds, to see that all of it works")
+    size.add_argument("--large", action="store_true", help="with a log of 10 million events (about 15 minutes)")
+    parser.add_argument("--rounds", type=int, help="rounds of all contestants (default 5)")
+    parser.add_argument("--seconds", type=float, help="seconds a turn (default 1.5)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file, too")
+    parser.add_argument(
+        "--dir", type=Path, default=Path("/var/tmp"), help="where to write: a real disk (default /var/tmp)"
+    )
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

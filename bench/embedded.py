@@ -7,10 +7,11 @@ is awaited, so a rate counts only what is durable, receipted and, at the end, pu
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
+from bench.rounds import Turn
 from graven.app import Log, create_log
 from graven.core.errors import GravenError
 from graven.event import parse_body
@@ -19,8 +20,8 @@ from graven.log.writer import Answer
 IN_FLIGHT = 8
 
 
-def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
-    """Events a second over `batches` (NDJSON), until `seconds` are over or the batches are; `place` is a directory."""
+def run(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
+    """Over `batches` (NDJSON), until `seconds` are over or the batches are; `place` is a directory."""
     directory = Path(tempfile.mkdtemp(dir=place))
     try:
         create_log(directory / "log")
@@ -30,9 +31,9 @@ def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
         shutil.rmtree(directory)
 
 
-def feed(log: Log, batches: Sequence[bytes], seconds: float) -> float:
-    """Append batches to an open log as fast as it takes them; returns events a second."""
-    room = threading.Semaphore(IN_FLIGHT)
+def feed(log: Log, batches: Iterable[bytes], seconds: float = float("inf"), *, in_flight: int = IN_FLIGHT) -> Turn:
+    """Append batches to an open log as fast as it takes them."""
+    room = threading.Semaphore(in_flight)
     refused: list[GravenError] = []
 
     def done(answer: Answer) -> None:
@@ -41,17 +42,17 @@ def feed(log: Log, batches: Sequence[bytes], seconds: float) -> float:
         room.release()
 
     count = 0
-    started = perf_counter()
+    cpu_s, started = process_time(), perf_counter()
     for batch in batches:
         room.acquire()
         parsed = parse_body(batch, "application/x-ndjson")
         log.submit(log.batch(parsed, source="local"), done)
         count += len(parsed.slices)
-        if perf_counter() - started >= seconds:
+        if refused or perf_counter() - started >= seconds:
             break
-    for _ in range(IN_FLIGHT):
+    for _ in range(in_flight):
         room.acquire()
-    elapsed = perf_counter() - started
+    elapsed, cpu_s = perf_counter() - started, process_time() - cpu_s
     if refused:
         raise refused[0]
-    return count / elapsed
+    return Turn(count, elapsed, cpu_s)

@@ -7,21 +7,22 @@ import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from msgspec.json import Decoder
 
+from bench.rounds import Turn
 from graven.event import Event
 
 
-def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
-    """Events a second over `batches` (NDJSON), until `seconds` are over or the batches are; `place` is a directory."""
+def run(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
+    """Over `batches` (NDJSON), until `seconds` are over or the batches are; `place` is a directory."""
     decode = Decoder(Event).decode
     path = place / "floor.ndjson"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     try:
         done = 0
-        started = perf_counter()
+        cpu_s, started = process_time(), perf_counter()
         for batch in batches:
             lines = batch.splitlines()
             for line in lines:
@@ -33,7 +34,7 @@ def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
             done += len(lines)
             if perf_counter() - started >= seconds:
                 break
-        return done / (perf_counter() - started)
+        return Turn(done, perf_counter() - started, process_time() - cpu_s)
     finally:
         os.close(fd)
         path.unlink()

@@ -18,6 +18,8 @@ from time import perf_counter
 
 import psycopg
 
+from bench.rounds import NotMeasuredError, Turn
+
 ACCOUNT = "postgres"
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}  # generous; whatever touches durability is left alone
 WAIT_SECONDS_MAX = 60
@@ -43,7 +45,7 @@ CREATE TRIGGER chain BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION chain();
 """
 
 
-class AbsentError(Exception):
+class AbsentError(NotMeasuredError):
     """There is no PostgreSQL to measure; the text says why."""
 
 
@@ -54,8 +56,8 @@ class Server:
     version: str  # as in "15.14"
     dsn: str
 
-    def run(self, batches: Sequence[bytes], place: Path, seconds: float) -> float:
-        """Events a second into a new table `log`, until `seconds` are over or the batches (NDJSON) are."""
+    def run(self, batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
+        """Into a new table `log`, until `seconds` are over or the batches (NDJSON) are."""
         del place  # the server keeps its files in its own directory
         with psycopg.connect(self.dsn) as db:
             db.execute(_SCHEMA)
@@ -71,7 +73,7 @@ class Server:
                 done += len(lines)
                 if perf_counter() - started >= seconds:
                     break
-            return done / (perf_counter() - started)
+            return Turn(done, perf_counter() - started)
 
 
 @contextmanager

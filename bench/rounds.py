@@ -8,32 +8,90 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-Run = Callable[[Sequence[bytes], Path, float], float]
-"""(batches of NDJSON, a directory to write in, seconds) -> events a second. Leaves the directory as it was."""
+Run = Callable[[Sequence[bytes], Path, float], "Turn"]
+"""(batches of NDJSON, a directory to write in, seconds) -> what was done. Leaves the directory as it was."""
+
+
+class NotMeasuredError(Exception):
+    """A contestant cannot be measured here; the text says why, and stands in its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a contestant did in one round. `cpu_s`: processor seconds of whatever took the events; None if unknown."""
+
+    events: int
+    seconds: float
+    cpu_s: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Events a second."""
+        return self.events / self.seconds
+
+    @property
+    def cpu_us(self) -> float | None:
+        """Processor microseconds an event."""
+        return None if self.cpu_s is None or not self.events else self.cpu_s / self.events * 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """One contestant's events a second, one figure a round, in the order of the rounds."""
+    """One contestant's turns, one a round, in the order of the rounds."""
 
-    per_round: tuple[float, ...]
+    turns: tuple[Turn, ...]
+
+    @property
+    def per_round(self) -> list[float]:
+        """Events a second."""
+        return [turn.rate for turn in self.turns]
 
     @property
     def median(self) -> float:
         return median(self.per_round)
 
+    @property
+    def cpu_us(self) -> float | None:
+        known = [turn.cpu_us for turn in self.turns if turn.cpu_us is not None]
+        return median(known) if known else None
+
     def ratio_to(self, other: "Rates") -> float:
         return median(own / base for own, base in zip(self.per_round, other.per_round, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Who ran in every round, and who could not, with why."""
+
+    rates: dict[str, Rates]
+    absent: dict[str, str]
+
+
 def measure(
-    contestants: dict[str, Run], batches: Sequence[bytes], *, place: Path, rounds: int, seconds: float
-) -> dict[str, Rates]:
-    """`rounds` rounds of every contestant, `seconds` each; who begins moves on from round to round."""
+    contestants: dict[str, Run],
+    batches: Sequence[bytes],
+    *,
+    place: Path,
+    rounds: int,
+    seconds: float,
+    told: Callable[[str], None] = lambda _: None,
+) -> Measured:
+    """`rounds` rounds of every contestant, `seconds` each; who begins moves on from round to round.
+
+    A contestant that raises NotMeasuredError is out from then on. `told` hears what is under way.
+    """
     names = list(contestants)
-    found: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[Turn]] = {name: [] for name in names}
+    absent: dict[str, str] = {}
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            found[name].append(contestants[name](batches, place, seconds))
-    return {name: Rates(tuple(rates)) for name, rates in found.items()}
+            if name in absent:
+                continue
+            told(f"round {number + 1} of {rounds}: {name}")
+            try:
+                found[name].append(contestants[name](batches, place, seconds))
+            except NotMeasuredError as why:
+                absent[name] = str(why)
+    rates = {name: Rates(tuple(turns)) for name, turns in found.items() if name not in absent}
+    return Measured(rates, absent)

@@ -9,17 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from msgspec.json import Decoder
 
+from bench.rounds import Turn
 from graven.event import Event
 
 _SCHEMA = "CREATE TABLE log (seq INTEGER PRIMARY KEY, event BLOB NOT NULL, hash BLOB NOT NULL) STRICT"
 
 
-def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
-    """Events a second over `batches` (NDJSON), until `seconds` are over or the batches are; `place` is a directory."""
+def run(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
+    """Over `batches` (NDJSON), until `seconds` are over or the batches are; `place` is a directory."""
     decode = Decoder(Event).decode
     path = place / "log.sqlite"
     try:
@@ -37,7 +38,7 @@ def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
                     last = sha256(last + line).digest()
                     yield line, last
 
-            started = perf_counter()
+            cpu_s, started = process_time(), perf_counter()
             for batch in batches:
                 lines = batch.splitlines()
                 db.execute("BEGIN")
@@ -46,7 +47,7 @@ def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
                 done += len(lines)
                 if perf_counter() - started >= seconds:
                     break
-            return done / (perf_counter() - started)
+            return Turn(done, perf_counter() - started, process_time() - cpu_s)
     finally:
         for suffix in ("", "-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)

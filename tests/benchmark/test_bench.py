@@ -11,11 +11,12 @@ import msgspec
 import psycopg
 import pytest
 from backports import zstd
-from bench import floor, postgres, sqlite
+from bench import embedded, floor, postgres, sqlite
 from bench.events import MEAN_BYTES, Feed
-from bench.report import Row, format_table, rate_row
-from bench.rounds import Rates, Run, measure
+from bench.report import Row, as_json, format_table, limit_row, rate_row
+from bench.rounds import NotMeasuredError, Rates, Run, Turn, measure
 
+from graven.core.errors import BadInput
 from graven.event import decode_event
 
 
@@ -56,10 +57,14 @@ def batches() -> list[bytes]:
     return list(Feed(pool_events=500).batches(3, events_each=200))
 
 
-@pytest.mark.parametrize("run", [floor.run, sqlite.run])
+@pytest.mark.parametrize("run", [floor.run, sqlite.run, embedded.run])
 def test_a_contestant_measures_decodes_and_leaves_nothing(run: Run, batches: list[bytes], tmp_path: Path) -> None:
-    assert run(batches, tmp_path, 60.0) > 0
-    with pytest.raises(msgspec.ValidationError, match="action"):
+    turn = run(batches, tmp_path, 60.0)
+    assert turn.events == 600
+    assert turn.rate == pytest.approx(600 / turn.seconds)
+    assert turn.cpu_us is not None and turn.cpu_us > 1
+    assert run(batches, tmp_path, 0.0).events == 200  # the time is over after the first batch
+    with pytest.raises((msgspec.ValidationError, BadInput), match="action"):
         run([b"{}\n"], tmp_path, 60.0)
     assert os.listdir(tmp_path) == []
 
@@ -70,7 +75,7 @@ def test_postgres_keeps_a_chain_that_anyone_can_recompute(batches: list[bytes]) 
         place.chmod(0o711)
         try:
             with postgres.serve(place) as server:
-                assert server.run(batches, place, 60.0) > 0
+                assert server.run(batches, place, 60.0).events == 600
                 with psycopg.connect(server.dsn) as db:
                     rows = db.execute("SELECT event::text, hash FROM log ORDER BY seq").fetchall()
         except postgres.AbsentError as why:
@@ -85,31 +90,66 @@ def test_postgres_keeps_a_chain_that_anyone_can_recompute(batches: list[bytes]) 
 
 def test_rounds_are_interleaved_and_ratios_taken_within_a_round(tmp_path: Path) -> None:
     turns: list[str] = []
-    speeds = {"slow": [50.0, 5.0, 40.0], "fast": [100.0, 10.0, 100.0]}
+    speeds = {"slow": [50, 5, 40], "fast": [100, 10, 100]}
 
     def contestant(name: str) -> Run:
-        rates = iter(speeds[name])
+        events = iter(speeds[name])
 
-        def run(batches: Sequence[bytes], place: Path, seconds: float) -> float:
+        def run(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
             turns.append(name)
-            return next(rates)
+            return Turn(next(events), seconds)
 
         return run
 
-    found = measure({name: contestant(name) for name in speeds}, [], place=tmp_path, rounds=3, seconds=1)
+    found = measure({name: contestant(name) for name in speeds}, [], place=tmp_path, rounds=3, seconds=1).rates
     assert turns == ["slow", "fast", "fast", "slow", "slow", "fast"]
     assert found["slow"].ratio_to(found["fast"]) == 0.5
     assert found["slow"].median == 40.0
 
 
+def test_who_cannot_be_measured_is_out_and_says_why(tmp_path: Path) -> None:
+    left = [Turn(10, 1.0)]
+
+    def fails_in_its_second_round(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
+        if not left:
+            raise NotMeasuredError("the disk is gone")
+        return left.pop()
+
+    def works(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
+        return Turn(5, 1.0)
+
+    told: list[str] = []
+    contestants: dict[str, Run] = {"a": fails_in_its_second_round, "b": works}
+    found = measure(contestants, [], place=tmp_path, rounds=3, seconds=1, told=told.append)
+    assert found.absent == {"a": "the disk is gone"}
+    assert found.rates == {"b": Rates((Turn(5, 1.0),) * 3)}
+    assert told == ["round 1 of 3: a", "round 1 of 3: b", "round 2 of 3: b", "round 2 of 3: a", "round 3 of 3: b"]
+
+
 def test_the_table_says_what_was_asked_and_whether_it_was_met() -> None:
-    base, half = Rates((100.0, 120.0)), Rates((50.0, 60.0))
-    rows = [rate_row("floor", base, base), rate_row("log", half, base, ratio_min=0.45)]
-    rows += [rate_row("slow", half, base, ratio_min=0.6), Row("gone", "not measured: no server")]
+    base, half = Rates((Turn(100, 1.0), Turn(120, 1.0))), Rates((Turn(50, 1.0, 0.01), Turn(60, 1.0, 0.03)))
+    rows = [
+        rate_row("floor", base, base),
+        rate_row("log", half, base, ratio_min=0.45),
+        rate_row("slow", half, base, ratio_min=0.6),
+        rate_row("either", half, base, ratio_min=0.034, rate_min=60),
+        rate_row("neither", half, base, ratio_min=0.6, rate_min=60),
+        limit_row("proof", "p50 0.40 ms", 0.4, 1.0, "ms p50", p99_ms=2.0),
+        limit_row("memory", "70.0 MiB more", 70, 64, "MiB more"),
+        Row("gone", "not measured: no server"),
+    ]
     lines = format_table(rows).splitlines()
     assert len({len(line) for line in lines}) == 1
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["what", "figure", "× floor", "asked", ""]
-    assert cells[3] == ["log", "55 events/s (50 to 60)", "0.50", "≥ 0.45 × floor", "met"]
+    assert cells[0] == ["what", "figure", "CPU µs/event", "× floor", "asked", ""]
+    assert cells[3] == ["log", "55 events/s (50 to 60)", "350.0", "0.50", "≥ 0.45 × floor", "met"]
     assert cells[4][-1] == "NOT met"
-    assert cells[5] == ["gone", "not measured: no server", "", "", ""]
+    assert cells[5][-2:] == ["≥ 60/s or 0.034 × floor", "met"]
+    assert cells[6][-1] == "NOT met"
+    assert cells[7] == ["proof", "p50 0.40 ms", "", "", "≤ 1 ms p50", "met"]
+    assert cells[8][-2:] == ["≤ 64 MiB more", "NOT met"]
+    assert cells[9] == ["gone", "not measured: no server", "", "", "", ""]
+    as_data = as_json(rows)
+    assert [row["met"] for row in as_data] == [None, True, False, True, False, True, False, None]
+    assert as_data[1]["per_round"] == [50.0, 60.0]
+    assert as_data[5]["p99_ms"] == 2.0
