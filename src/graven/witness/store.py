@@ -2,6 +2,7 @@
 
     log_key(origin, vkey)                        a log has one key or more
     cosigned(origin, hash, size, root, time_s, note)   one row a log; `note` carries the log's lines and the witness's
+    identity(vkey)                               the witness's own keys: what one has signed, no other database knows
 
 Write-ahead log with `synchronous = FULL`: when a commit returns, the row survives a loss of power. (In SQLite's older
 rollback mode FULL does not sync the directory after a commit, so the last commit may come undone.) Check and write are
@@ -10,7 +11,7 @@ raises Broken, and whoever serves must stop, for what the disk holds is no longe
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +30,7 @@ _SCHEMA = (
     "CREATE TABLE log_key (origin TEXT NOT NULL, vkey TEXT NOT NULL PRIMARY KEY) STRICT",
     "CREATE TABLE cosigned (origin TEXT NOT NULL PRIMARY KEY, hash TEXT NOT NULL UNIQUE, size INTEGER NOT NULL,"
     " root BLOB NOT NULL, time_s INTEGER NOT NULL, note BLOB NOT NULL) STRICT",
+    "CREATE TABLE identity (vkey TEXT NOT NULL PRIMARY KEY) STRICT",
     f"PRAGMA user_version = {_VERSION}",
 )
 
@@ -62,6 +64,17 @@ class Store:
     def close(self) -> None:
         """Let go of the database. Nothing is made durable by closing."""
         self._base.close()
+
+    def check_identity(self, keys: Sequence[Key]) -> None:
+        """Return when this database was made for the witness with `keys`. Raises Broken."""
+        with self._mapped():
+            known = {vkey for (vkey,) in self._base.execute("SELECT vkey FROM identity")}
+        if known != set(map(format_vkey, keys)):
+            raise Broken(
+                "this database is another witness's",
+                place=self._place,
+                mend="bring keys and database together again; if the database is lost, make a new witness",
+            )
 
     def add_key(self, key: Key) -> bool:
         """Know a log by one of its keys, whose name is the origin; False if it was known.
@@ -152,8 +165,8 @@ class Store:
             raise Broken(f"the database of this witness failed: {error}", place=self._place) from error
 
 
-def make_store(files: Files, directory: Path) -> None:
-    """Write an empty database, mode 0600. Raises OSError."""
+def make_store(files: Files, directory: Path, keys: Sequence[Key]) -> None:
+    """Write an empty database for the witness with `keys`, mode 0600. Raises OSError."""
     path = directory / STORE_FILE
     files.create(str(path)).close()
     base = sqlite3.connect(path, isolation_level=None)
@@ -163,6 +176,7 @@ def make_store(files: Files, directory: Path) -> None:
         base.execute("BEGIN")
         for statement in _SCHEMA:
             base.execute(statement)
+        base.executemany("INSERT INTO identity VALUES (?)", [(format_vkey(key),) for key in keys])
         base.execute("COMMIT")
     finally:
         base.close()

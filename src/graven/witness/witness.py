@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graven.core.checkpoint import message_to_sign, parse_checkpoint
-from graven.core.errors import BadInput, Broken, Disproved
+from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import Key, Note, Signature, format_note, format_signature, open_note, parse_note
 from graven.core.witness_request import parse_add_checkpoint
 from graven.keys.signature import verify_signature
@@ -46,10 +46,17 @@ class Witness:
     """The witness in a directory. Every answer is what its store holds at that moment."""
 
     def __init__(self, directory: Path, clock: Clock | None = None) -> None:
-        """Raises BadInput when `directory` holds no witness, Broken when keys or database are damaged."""
+        """Raises BadInput when `directory` holds no witness, Broken when keys or database are damaged or do not belong
+        together.
+        """
         self.directory = directory
         self.cosigner = Cosigner(directory)
         self.store = Store(directory)
+        try:
+            self.store.check_identity(self.cosigner.keys)
+        except GravenError:
+            self.store.close()
+            raise
         self._clock = clock or SystemClock()
         self._allowances: dict[str, tuple[float, int]] = {}
 
@@ -137,12 +144,13 @@ def make_witness(directory: Path, name: str) -> tuple[Key, ...]:
             raise BadInput("the directory is not empty", place=str(directory), mend="name a new one")
         directory.chmod(0o700)
         make_keys(files, directory, name)
-        make_store(files, directory)
+        keys = Cosigner(directory).keys
+        make_store(files, directory, keys)
     except (FileNotFoundError, FileExistsError, PermissionError) as error:
         raise BadInput(f"no witness can be made here: {error.strerror}", place=str(directory)) from None
     except OSError as error:
         raise Broken(f"the disk failed: {error.strerror}", place=str(directory)) from error
-    return Cosigner(directory).keys
+    return keys
 
 
 def _message(key: Key, time: int | None, text: str) -> bytes:
