@@ -1,12 +1,14 @@
 """Small logs for tests: two classes, a clock that stands, publishing only when asked, and the verifier as the judge."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import msgspec
 
 from crash.story import ORIGIN, SEGMENT_AGE_US, START_US, Teller, event, small_config
 from graven.app import Log, create_log, open_keyring, public_keys
 from graven.config import Config, load_config
+from graven.log.publish import Publisher
 from graven.log.verify import Report, verify_directory
 from graven.runtime.clock import FixedClock
 from graven.runtime.files import Files
@@ -27,10 +29,12 @@ def open_log(
     directory: Path, *, now_us: int = START_US, files: Files | None = None, config: Config | None = None,
     serve: bool = False, declare_loss: str | None = None, lock_wait_s: float = 10.0,
 ) -> Log:  # fmt: skip
-    return Log.open(
-        directory, config, clock=FixedClock(now_us), files=files, serve=serve, declare_loss=declare_loss,
-        lock_wait_s=lock_wait_s,
-    )  # fmt: skip
+    """A log whose publisher waits to be asked, so that a test knows what is published and what is not."""
+    with patch.object(Publisher, "start"):
+        return Log.open(
+            directory, config, clock=FixedClock(now_us), files=files, serve=serve, declare_loss=declare_loss,
+            lock_wait_s=lock_wait_s,
+        )  # fmt: skip
 
 
 def verify(directory: Path, *, with_keys: bool = True) -> Report:
