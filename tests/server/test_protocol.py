@@ -135,6 +135,15 @@ def test_pipelined_requests_are_answered_in_order(shared_server: Server) -> None
     assert answers.rstrip().endswith(b'{"live":true}')
 
 
+def test_a_client_that_asks_first_is_told_to_go_on(shared_server: Server) -> None:
+    token = shared_server.token("ingest", name="polite")
+    with connect(shared_server) as raw:
+        raw.sendall(head(token, len(EVENT)).replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"))
+        assert raw.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        raw.sendall(EVENT)
+        assert raw.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_client_that_leaves_has_sent_nothing(server: Server) -> None:
     token = server.token("ingest")
     size = server.control.status()["size"]

@@ -209,6 +209,15 @@ def test_an_address_that_is_none(listen: str) -> None:
         bind(listen)
 
 
+def test_an_address_of_ipv6() -> None:
+    try:
+        listener = bind("[::1]:0")
+    except BadInput:
+        pytest.skip("this machine has no IPv6")
+    with listener:
+        assert listener.getsockname()[0] == "::1"
+
+
 def test_intake_answers_503_until_the_log_is_checked(directory: Path) -> None:
     lock = Lock(directory)
     with socket.create_server(("127.0.0.1", 0)) as free:

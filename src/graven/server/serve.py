@@ -28,7 +28,7 @@ import uvloop
 
 from graven.app import Log
 from graven.config import CONFIG_NAME, Config, load_config, parse_listen
-from graven.core.errors import BadInput, Broken, Busy
+from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.journal.files import Files
 from graven.runtime.telemetry import get_logger, set_up_logging
 from graven.server import protocol
@@ -268,7 +268,7 @@ class _Serving:
                 if isinstance(connection, BoundedHttp):
                     connection.refuse_unfinished(error)
         if live.log is not None and len(live.publications):
-            with contextlib.suppress(Broken):
+            with contextlib.suppress(GravenError):
                 await asyncio.to_thread(live.log.publish)
             await asyncio.sleep(0)
             live.publications.give_up()
@@ -276,7 +276,7 @@ class _Serving:
             await task
 
     def _close(self, log: Log, access: TokenAccess) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             (self._directory / "state" / SOCKET_NAME).unlink()
         access.uses.save()
         log.close(self._reason)
