@@ -17,7 +17,7 @@ from graven.journal.mark import COMMITTED, MARK_SIZE, SYNCED, Mark, decode_mark
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import HIGHEST_FILE, nothing_signed
 from graven.keys.signature import verify_signature
-from graven.log.history import PINNED
+from graven.log.history import PREDECESSOR
 from graven.log.verify.reading import read_bounded
 from graven.log.verify.report import Findings
 
@@ -130,7 +130,8 @@ def verify_history(task: HistoryTask) -> HistoryResult:
             signed = open_own(data, task.keys)
         except GravenError as error:
             foreign = _as_stated(data, "", path)
-            if PINNED in path.split("/") and foreign is not None and _origin(data) not in {k.name for k in task.keys}:
+            ours = _origin(data) in {key.name for key in task.keys}
+            if PREDECESSOR in path.split("/") and foreign is not None and not ours:
                 result.foreign.append((path, data))
             else:
                 result.findings.error(as_disproved(error, "a checkpoint of the history"), path)

@@ -24,7 +24,7 @@ _PARTIAL = re.compile(r"[0-9]{3}\.p", re.ASCII)
 _WIDTH = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _SEGMENT = re.compile(r"([0-9]{20})\.([0-9]{4,})\.seg", re.ASCII)
 _SIZE = re.compile(r"[0-9]{20}", re.ASCII)
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|pinned", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|pinned|predecessor", re.ASCII)
 _GROUPS_MAX = 6
 _INDEX_MAX = 1 << 56
 

@@ -100,19 +100,21 @@ class _Server:
         try:
             answer = self._pool.request("GET", f"{self.base}/{path}", preload_content=False, decode_content=False)
             try:
-                if answer.status in (404, 410):
-                    return None
-                if answer.status != 200:
-                    raise Broken(f"the server answers with status {answer.status}", place=path)
                 data = b""
                 while len(data) <= size_max and (piece := answer.read(min(_PIECE_SIZE, size_max + 1 - len(data)))):
                     data += piece
                     if time.monotonic() > deadline:
                         raise Broken("the server answers too slowly", place=path)
             finally:
-                answer.close()  # one read to its end has gone back to the pool by now
+                if answer.connection is not None:  # not read to its end: this connection is of no more use
+                    answer.close()
+                    answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Broken(f"the server does not answer: {type(error).__name__}", place=path) from None
+        if answer.status in (404, 410):
+            return None
+        if answer.status != 200:
+            raise Broken(f"the server answers with status {answer.status}", place=path)
         if len(data) > size_max:
             raise Disproved(f"an answer of more than {size_max} bytes", place=path)
         return data
