@@ -160,7 +160,7 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:  # with all its extended codes
                 raise Busy("another process holds the database of this witness", place=self._place) from error
             raise Broken(f"the database of this witness failed: {error}", place=self._place) from error
 
