@@ -28,7 +28,7 @@ from graven.journal.mark import Mark, MarkFile
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
-from graven.keys.signer import LogSigner, ReceiptSigner
+from graven.keys.signer import LogSigner, ReceiptSigner, open_signer
 from graven.log import acts
 from graven.log.catchup import load_registers, load_window
 from graven.log.history import CheckpointHistory
@@ -111,7 +111,7 @@ def create_log(
             log.append_act(acts.GENESIS, _genesis(log, settings, successor_of))
             if successor_of is not None:
                 size = _successor(successor_of)["size"]
-                CheckpointHistory(files, building / "checkpoints").pin(int(str(size)), successor_of)
+                CheckpointHistory(files, building / "checkpoints").keep_predecessor(int(str(size)), successor_of)
             published = log.publish()
         files.rename(str(building_keys), str(keyring_path))
         files.sync_dir(str(keyring_path.parent))
@@ -234,7 +234,7 @@ class Log:
         declare_loss: str | None = None,
     ) -> "Log":
         log = cls(directory, config, lock or Lock(directory), keyring, clock, files)
-        signer = LogSigner(keyring)
+        signer = open_signer(config.keys.log, keyring)
         if public_keys(config) != signer.keys:
             raise Broken(
                 "the keyring holds other signing keys than the log's configuration names",
@@ -370,6 +370,8 @@ class Log:
         """Append one of Graven's own acts, and wait until it is durable."""
         now_us = self.clock.now_us()
         event = acts.act(action, now_us=now_us, data=data, actor=actor, message=message, changes=changes)
+        if action == acts.BACKUP and isinstance(published := data.get("published"), int):
+            self.publisher.history.pin_kept(published)  # every checkpoint that an event names is kept
         return self.commit(Batch([event], [None], acts.SELF_SOURCE, now_us, acts.SELF_CLASS))
 
     def one_act(self) -> threading.RLock:

@@ -47,7 +47,7 @@ def test_a_successor_pins_the_checkpoint_it_goes_on_from(run: Run, made: str) ->
     run("init", "next", "--origin", "example.com/next", "--successor-of", "last")
     genesis = read_json(run("show", 0, "--dir", "next", "--json"))["event"]
     assert genesis["data"]["successor_of"]["origin"] == "example.com/log"
-    (pinned,) = Path("next/checkpoints/pinned").iterdir()
+    (pinned,) = Path("next/checkpoints/predecessor").iterdir()
     assert pinned.read_bytes() == Path("last").read_bytes()
     run("verify", "--dir", "next")
     Path("junk").write_text("junk")

@@ -182,12 +182,12 @@ def another_key_in_history(log: Tampered) -> str:
 
 
 def pin_a_checkpoint_of_another_log(log: Tampered) -> str:
-    folder = log.directory / "checkpoints" / "pinned"
+    folder = log.directory / "checkpoints" / "predecessor"
     folder.mkdir()
     text = format_checkpoint(Checkpoint("example.com/else", 7, bytes(32)))
     line = make_signature(log.keys[0], bytes(64))
     (folder / f"{7:020d}").write_bytes(format_note(Note(text, (type(line)("example.com/else", b"abcd", line.blob),))))
-    return f"checkpoints/pinned/{7:020d}"
+    return f"checkpoints/predecessor/{7:020d}"
 
 
 def a_fork_in_the_mark_of_the_keyring(log: Tampered) -> str:

@@ -18,6 +18,7 @@ DAY_S = 86_400
 KEEP_ALL_S = 7 * DAY_S
 KEEP_MINUTES_S = 365 * DAY_S
 PINNED = "pinned"
+PREDECESSOR = "predecessor"
 
 
 class CheckpointHistory:
@@ -35,11 +36,22 @@ class CheckpointHistory:
         """Keep a note for ever, because an anchor or an event names it."""
         self._write(self._directory / PINNED, size, data)
 
+    def pin_kept(self, size: int) -> None:
+        """Pin the note of this size, if the history still has it."""
+        for path, data in read_history(self._directory):
+            if path.name == f"{size:020d}" and path.parent.name not in (PINNED, PREDECESSOR):
+                self.pin(size, data)
+                return
+
+    def keep_predecessor(self, size: int, data: bytes) -> None:
+        """Keep the last note of the log that this one goes on from, for ever."""
+        self._write(self._directory / PREDECESSOR, size, data)
+
     def thin(self, now_s: int) -> int:
         """Drop what need not be kept any more; returns how many notes went."""
         gone = 0
         for folder in sorted(self._directory.iterdir()):
-            if folder.name == PINNED or not folder.is_dir():
+            if folder.name in (PINNED, PREDECESSOR) or not folder.is_dir():
                 continue
             try:
                 day_s = int(datetime.strptime(folder.name, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())

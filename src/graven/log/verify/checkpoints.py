@@ -17,8 +17,7 @@ from graven.journal.mark import COMMITTED, MARK_SIZE, SYNCED, Mark, decode_mark
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import HIGHEST_FILE, nothing_signed
 from graven.keys.signature import verify_signature
-from graven.log.history import PREDECESSOR
-from graven.log.verify.reading import read_bounded
+from graven.log.verify.reading import is_blank, read_bounded
 from graven.log.verify.report import Findings
 
 HISTORY_NOTES_A_TASK = 200
@@ -45,10 +44,9 @@ class HistoryTask:
 
 @dataclass(slots=True)
 class HistoryResult:
-    """What these notes state. `foreign` are pinned notes of other logs: (path, note)."""
+    """What these notes state."""
 
     stated: list[Stated] = field(default_factory=list)
-    foreign: list[tuple[str, bytes]] = field(default_factory=list)
     findings: Findings = field(default_factory=Findings)
 
 
@@ -122,19 +120,15 @@ def verify_history(task: HistoryTask) -> HistoryResult:
     result = HistoryResult()
     for path in task.paths:
         data = _read(Path(task.directory, path), path, result.findings, missing_is_fine=True)
-        if data is None or data.count(0) == len(data):
-            if data is not None:
-                result.findings.note("a checkpoint of the history is empty, as a power cut may leave it: " + path)
+        if data is None:
+            continue  # thinned since it was listed
+        if is_blank(data):
+            result.findings.note(f"a checkpoint of the history is empty, as a power cut may leave it: {path}")
             continue
         try:
             signed = open_own(data, task.keys)
         except GravenError as error:
-            foreign = _as_stated(data, "", path)
-            ours = _origin(data) in {key.name for key in task.keys}
-            if PREDECESSOR in path.split("/") and foreign is not None and not ours:
-                result.foreign.append((path, data))
-            else:
-                result.findings.error(as_disproved(error, "a checkpoint of the history"), path)
+            result.findings.error(as_disproved(error, "a checkpoint of the history"), path)
             continue
         size = signed.checkpoint.size
         if path.rpartition("/")[2] != f"{size:020d}":
@@ -217,7 +211,3 @@ def _as_stated(data: bytes, what: str, place: str) -> Stated | None:
     except BadInput:
         return None
     return Stated(what, place, checkpoint.size, checkpoint.root)
-
-
-def _origin(data: bytes) -> str:
-    return parse_checkpoint(parse_note(data).text)[0].origin

@@ -12,6 +12,7 @@ from stat import S_ISREG
 
 from graven.core.tile import LEVEL_MAX, WIDTH, TilePath
 from graven.journal.segment import SegmentFile, segment_name
+from graven.log.history import PINNED, PREDECESSOR
 from graven.log.verify.report import Findings
 from graven.log.verify.tree import Level
 
@@ -24,7 +25,7 @@ _PARTIAL = re.compile(r"[0-9]{3}\.p", re.ASCII)
 _WIDTH = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 _SEGMENT = re.compile(r"([0-9]{20})\.([0-9]{4,})\.seg", re.ASCII)
 _SIZE = re.compile(r"[0-9]{20}", re.ASCII)
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|pinned|predecessor", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _GROUPS_MAX = 6
 _INDEX_MAX = 1 << 56
 
@@ -39,6 +40,18 @@ class Journal:
     @property
     def size_bytes(self) -> int:
         return sum(size for _, size in self.segments)
+
+
+@dataclass(slots=True)
+class History:
+    """The log's own notes (path, size by its name), and the paths of those of the log it succeeds."""
+
+    notes: list[tuple[str, int]] = field(default_factory=list)
+    predecessors: list[str] = field(default_factory=list)
+
+    @property
+    def newest(self) -> int:
+        return max((size for _, size in self.notes), default=0)
 
 
 def list_journal(directory: Path, findings: Findings) -> Journal:
@@ -86,20 +99,24 @@ def list_tree(directory: Path, published: int, findings: Findings) -> tuple[Tile
     return tuple(sorted(extras, key=lambda extra: (str(extra.level), extra.index, extra.width)))
 
 
-def list_history(directory: Path, findings: Findings) -> list[tuple[str, int]]:
-    """(path, size by its name) of every note in `checkpoints/`."""
-    notes: list[tuple[str, int]] = []
+def list_history(directory: Path, findings: Findings) -> History:
+    """Every note in `checkpoints/`."""
+    history = History()
     for day in _entries(directory / "checkpoints", "checkpoints", findings):
         place = f"checkpoints/{day.name}"
-        if not _DAY.fullmatch(day.name) or not day.is_dir():
+        if not (_DAY.fullmatch(day.name) or day.name in (PINNED, PREDECESSOR)) or not day.is_dir():
             _foreign(day, place, findings)
             continue
         for entry in _entries(directory / place, place, findings):
-            if _SIZE.fullmatch(entry.name) and not entry.is_dir():
-                notes.append((f"{place}/{entry.name}", int(entry.name)))
+            path = f"{place}/{entry.name}"
+            if not _SIZE.fullmatch(entry.name) or _regular_size(entry) is None:
+                _foreign(entry, path, findings)
+            elif day.name == PREDECESSOR:
+                history.predecessors.append(path)
             else:
-                _foreign(entry, f"{place}/{entry.name}", findings)
-    return sorted(notes)
+                history.notes.append((path, int(entry.name)))
+    history.notes.sort()
+    return history
 
 
 def _list_tiles(
