@@ -135,7 +135,8 @@ def test_a_husk_stands_for_what_was_erased() -> None:
     slot = (b"graven/1 9 1\n", built.digests[1], sha256(built.raw_salts[1] + b"raw").digest())
     for kinds in ((HUSK_EVENTS,), (HUSK_EVENTS, HUSK_RAWS)):
         husks = [
-            Section(kind, "payroll", ((1, 1),), 1, bytes(16), bytes(12), 44, encode_husk(kind, [slot])) for kind in kinds
+            Section(kind, "payroll", ((1, 1),), 1, bytes(16), bytes(12), 44, encode_husk(kind, [slot]))
+            for kind in kinds
         ]
         assert decode_husk(husks[0], "") == [slot]
         opened = open_block([built.sections[0], *husks], 3, CIPHERS.get, LOG_ID, "")
@@ -150,5 +151,6 @@ def test_runs() -> None:
 
 def _rest(section: Section) -> tuple[str, frame.Runs | None, int, bytes, bytes, int, bytes]:
     return (
-        section.class_name, section.positions, section.count, section.key_id, section.nonce, section.erasure, section.body
+        section.class_name, section.positions, section.count, section.key_id, section.nonce, section.erasure,
+        section.body,
     )  # fmt: skip
