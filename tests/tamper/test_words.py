@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from graven.app import Log
+from graven.app import Log, create_log, public_keys
+from graven.config import load_config
 from graven.core.checkpoint import Checkpoint, format_checkpoint, message_to_sign, parse_checkpoint
 from graven.core.note import Note, format_note, make_signature, parse_note
 from graven.journal.mark import COMMITTED, Mark, encode_mark
@@ -405,6 +406,27 @@ def tear(log: Tampered) -> Path:
     with Log.open(log.directory, clock=FixedClock(START_US + 10**12)) as opened:
         opened.publish()
     return next((log.directory / "journal" / "torn").iterdir())
+
+
+@pytest.fixture
+def successor(log: Tampered) -> Tampered:
+    """A small log that goes on from a larger one."""
+    directory = log.directory.with_name("successor")
+    create_log(directory, origin="example.com/after", successor_of=checkpoint(log).read_bytes())
+    return Tampered(directory, public_keys(load_config(directory / "graven.toml")))
+
+
+def test_a_successor_keeps_the_checkpoint_it_goes_on_from(successor: Tampered) -> None:
+    report = successor.judge()
+    assert (report.exit_code, report.problems, report.size) == (0, (), 1)
+    assert successor.judge(keyless=True).exit_code == 0
+
+
+def test_another_checkpoint_than_the_one_it_goes_on_from_is_disproved(successor: Tampered, log: Tampered) -> None:
+    kept = next((successor.directory / "checkpoints" / "predecessor").iterdir())
+    kept.write_bytes(history(log)[2].read_bytes())
+    report = successor.judge()
+    assert (report.exit_code, [problem.place for problem in report.problems]) == (1, [name_of(successor, kept)])
 
 
 def test_the_log_signs_what_this_file_signs(log: Tampered) -> None:

@@ -6,18 +6,15 @@ An erased slot, or a data key that is gone, needs an erasure event that was publ
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from graven.core.errors import GravenError
-from graven.core.note import Key, format_vkey
+from graven.core.note import MAX_NOTE_BYTES, Key, format_vkey
 from graven.journal.segment import SegmentFile
 from graven.log import acts
-from graven.log.verify.reading import read_bounded
+from graven.log.verify.reading import is_blank, read_bounded, read_sha256
 from graven.log.verify.report import Findings
 from graven.log.verify.task import Act, Slots
-
-_TORN_SIZE_MAX = 1 << 31
 
 DataKeyName = tuple[int, str, str, str]
 """(segment start, class, kind, key id in hex), as an erasure event names a data key."""
@@ -109,13 +106,12 @@ def check_torn(
             findings.note(f"an unfinished write, as a crash may leave it: {place}")
             continue
         try:
-            data = read_bounded(str(directory / "journal" / "torn" / name), _TORN_SIZE_MAX)
+            digest = read_sha256(str(directory / "journal" / "torn" / name))
         except GravenError as error:
             findings.error(error, place)
             continue
-        if data is None:
+        if digest is None:
             continue  # gone since it was listed
-        digest = sha256(data).hexdigest()
         if name in own.torn:
             if own.torn[name] != digest:
                 findings.disprove(
@@ -130,11 +126,8 @@ def check_torn(
         findings.note(f"the bytes kept by recovery are gone: journal/torn/{name}")
 
 
-def check_genesis(
-    own: Acts, keys: Sequence[Key], origin: str, log_id: bytes, foreign: Iterable[tuple[str, bytes]],
-    findings: Findings,
-) -> None:  # fmt: skip
-    """The first event names this log and the keys that signed it; a pinned note of another log is the one it names."""
+def check_genesis(own: Acts, keys: Sequence[Key], origin: str, log_id: bytes, findings: Findings) -> None:
+    """The first event names this log, and the keys its checkpoints are believed by."""
     genesis = own.genesis
     if genesis is None:
         findings.disprove("the first event is not the log's genesis", "", 0, 1)
@@ -146,11 +139,22 @@ def check_genesis(
             findings.disprove(f"{what}: {key.name}+{key.id.hex()}", "", 0, 1)
     if genesis.get("origin") != origin or genesis.get("log_id") != log_id.hex():
         findings.disprove("the log's first event names another log", "", 0, 1)
-    successor = genesis.get("successor_of")
-    pinned = successor.get("checkpoint") if isinstance(successor, dict) else None
-    for path, note in foreign:
-        if pinned != note.decode("utf-8", "replace"):
-            findings.disprove("a checkpoint of another log, which the first event does not name", path)
+
+
+def check_predecessors(directory: Path, paths: Iterable[str], own: Acts, findings: Findings) -> None:
+    """A checkpoint of the log this one succeeds is the one that the first event holds."""
+    successor = (own.genesis or {}).get("successor_of")
+    stated = successor.get("checkpoint") if isinstance(successor, dict) else None
+    for path in paths:
+        try:
+            note = read_bounded(str(directory / path), MAX_NOTE_BYTES)
+        except GravenError as error:
+            findings.error(error, path)
+            continue
+        if is_blank(note):
+            findings.note(f"the checkpoint of the log before is empty, as a power cut may leave it: {path}")
+        elif note != (stated.encode() if isinstance(stated, str) else None):
+            findings.disprove("a checkpoint of another log, which is not the one the first event names", path)
 
 
 def _named_key(data: Mapping[str, object]) -> DataKeyName:

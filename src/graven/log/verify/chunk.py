@@ -143,8 +143,8 @@ class _Walk:
         offset, window, limit = self._offset, self._window, self._task.limit
         whole = header is not None and offset + header.size <= window.size
         found = -1
-        if header is not None and whole and offset + header.size < window.size:
-            found = window.find_header(offset + header.size, offset + header.size + 1)
+        if header is not None and whole and window.has_header(offset + header.size):
+            found = offset + header.size
         if found < 0:
             found = window.find_header(offset + 1, limit)
         block = header if header is not None and header.kind == frame.BLOCK and header.start == self._index else None

@@ -86,26 +86,26 @@ class _Verification:
         highest = checkpoints.read_highest(self._keyring, self._keys, findings) if self._keyring else None
         mark, synced = checkpoints.read_marks(directory)
         history = layout.list_history(directory, findings)
-        size = self._published_size(published if proven else None, highest, history, published)
+        size = self._published_size(published if proven else None, highest, history.newest, published)
         extras = layout.list_tree(directory, size, findings)
         journal = layout.list_journal(directory, findings)
 
         self._stated += [one for one in (published if proven else None, highest) if one is not None]
         if mark is not None:
             self._stated.append(Stated("the committed mark", "state/committed", mark.size, mark.root))
-        wanted = tuple(sorted({size, *(one.size for one in self._stated), *(one for _, one in history)}))
+        wanted = tuple(sorted({size, *(one.size for one in self._stated), *(one for _, one in history.notes)}))
         tree = TreePlace(str(directory / "log"), size, min(synced.size, size) if synced else size, extras)
         signed = max(size, highest.size if highest else 0, mark.size if mark else 0)
         chain = Chain(self._keyring, self._origin, tree, wanted, signed, findings, self._progress)
         opened = [open_segment(file, size) for file, size in journal.segments]
         with Pool(self._processes or self._processes_for(journal.size_bytes)) as pool:
-            foreign = self._read_history(pool, [path for path, _ in history])
+            self._read_history(pool, [path for path, _ in history.notes])
             chain.walk(pool, opened)
             chain.fill(pool, size)
         for stated in self._stated:
             checkpoints.check_stated(stated, chain.roots, chain.end.index, findings)
         checkpoints.check_history(self._history, chain.roots, chain.end.index, findings)
-        self._check_acts(chain, journal, opened, foreign)
+        self._check_acts(chain, journal, opened, history.predecessors)
         self._tell(chain, tree)
         payloads = "not checked"
         if self._keyring is not None:
@@ -120,10 +120,9 @@ class _Verification:
         return 1 if size_bytes <= ALONE_BYTES_MAX else processes_default()
 
     def _published_size(
-        self, proven: Stated | None, highest: Stated | None, history: list[tuple[str, int]], claimed: Stated | None
+        self, proven: Stated | None, highest: Stated | None, newest: int, claimed: Stated | None
     ) -> int:
         """The size whose tree must be on disk; the next best word for it where the published checkpoint is lost."""
-        newest = max((size for _, size in history), default=0)
         if proven is not None:
             if newest > proven.size:
                 what = f"the published checkpoint, of {proven.size} entries, is older than one in its history"
@@ -151,22 +150,18 @@ class _Verification:
             if key.name == self._origin and key not in self._keys:
                 self._findings.disprove("the keyring signs with a key the log is not believed by", place)
 
-    def _read_history(self, pool: Pool, paths: list[str]) -> list[tuple[str, bytes]]:
-        """Judge the history; returns the notes of other logs in it."""
+    def _read_history(self, pool: Pool, paths: list[str]) -> None:
         step = checkpoints.HISTORY_NOTES_A_TASK
         tasks = (
             HistoryTask(str(self._directory), tuple(paths[at : at + step]), self._keys)
             for at in range(0, len(paths), step)
         )
-        foreign: list[tuple[str, bytes]] = []
         for _, result in pool.ordered(checkpoints.verify_history, tasks):
             self._findings.merge(result.findings)
             self._history += result.stated
-            foreign += result.foreign
-        return foreign
 
     def _check_acts(
-        self, chain: Chain, journal: layout.Journal, opened: list[Segment], foreign: list[tuple[str, bytes]]
+        self, chain: Chain, journal: layout.Journal, opened: list[Segment], predecessors: list[str]
     ) -> None:
         findings, own, published = self._findings, chain.acts, chain.tree.published
         if self._keyring is None:
@@ -183,7 +178,8 @@ class _Verification:
         files = [segment.file for segment in opened]
         acts.check_torn(self._directory, journal.torn, own, files, chain.end, findings)
         if 0 in chain.held and chain.log_id is not None:
-            acts.check_genesis(own, self._keys, self._origin, chain.log_id, foreign, findings)
+            acts.check_genesis(own, self._keys, self._origin, chain.log_id, findings)
+            acts.check_predecessors(self._directory, predecessors, own, findings)
         for note in self._keyring.notes:
             findings.note(note)
         for replica, count in self._keyring.replica_gaps().items():

@@ -61,7 +61,12 @@ def list_journal(directory: Path, findings: Findings) -> Journal:
     for entry in _entries(directory / "journal", "journal", findings):
         place = f"journal/{entry.name}"
         if entry.name == "torn" and entry.is_dir():
-            journal.torn = sorted(one.name for one in _entries(directory / "journal" / "torn", place, findings))
+            for one in _entries(directory / "journal" / "torn", place, findings):
+                if _regular_size(one) is None:
+                    _foreign(one, f"{place}/{one.name}", findings)
+                else:
+                    journal.torn.append(one.name)
+            journal.torn.sort()
             continue
         match = _SEGMENT.fullmatch(entry.name)
         size = _regular_size(entry)

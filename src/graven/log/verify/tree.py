@@ -16,7 +16,7 @@ from typing import Literal
 from graven.core.errors import GravenError
 from graven.core.merkle import CompactRange, compact_range_at
 from graven.core.tile import WIDTH, TilePath, bundle_path, decode_entries, tile_nodes, tile_path, width_at
-from graven.log.verify.reading import read_bounded
+from graven.log.verify.reading import is_blank, read_bounded
 from graven.log.verify.report import Findings
 
 Level = int | Literal["entries"]
@@ -136,12 +136,12 @@ class TreeCheck:
         size = _size(level)
         path = _path(level, index, width)
         data = read_bounded(f"{self._place.log}/{path}", width * size)
-        if _is_blank(data) and width != WIDTH:
+        if is_blank(data) and width != WIDTH:
             full = _path(level, index, WIDTH)
             whole = read_bounded(f"{self._place.log}/{full}", WIDTH * size)
-            if not _is_blank(whole):
+            if not is_blank(whole):
                 return full, whole
-        return path, None if _is_blank(data) else data
+        return path, None if is_blank(data) else data
 
     def _compare(self, level: Level, run: _Run) -> None:
         if not run.hashes:
@@ -183,7 +183,7 @@ class TreeCheck:
             self._findings.error(error, _shown(path), *_entries_of(level, base, base + width))
             return
         # None: collected since it was listed. Blank: lost with the power before it was published.
-        if data is not None and not _is_blank(data) and a < base + width:
+        if data is not None and not is_blank(data) and a < base + width:
             self._compare_file(level, index, width, path, data, a, truth[: size * (base + width - a)], derived)
 
     def _compare_file(
@@ -252,10 +252,6 @@ def _entries_of(level: Level, first: int, end: int) -> tuple[int, int]:
     """The events [first, end) that hashes [first, end) of a level stand for."""
     shift = 8 * _number(level)
     return first << shift, end << shift
-
-
-def _is_blank(data: bytes | None) -> bool:
-    return not data or (data[:ENTRY_SIZE].count(0) == min(len(data), ENTRY_SIZE) and data.count(0) == len(data))
 
 
 def _is_unfinished(held: bytes, truth: bytes) -> bool:

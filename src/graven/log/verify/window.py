@@ -2,6 +2,7 @@
 
 import os
 import re
+from hashlib import sha256
 
 from graven.core.errors import Broken, Disproved
 from graven.journal import frame
@@ -46,6 +47,14 @@ class SegmentWindow:
         """The frame header at `offset`. Raises Disproved if there is none."""
         return frame.decode_header(self.read(offset, frame.HEADER_SIZE), place=self.place(offset))
 
+    def has_header(self, offset: int) -> bool:
+        """Whether a valid frame header lies at `offset`."""
+        try:
+            self.header(offset)
+        except Disproved:
+            return False
+        return True
+
     def find_header(self, start: int, end: int) -> int:
         """The first offset in [start, end) at which a valid frame header lies, or -1. Costs a pass over the bytes."""
         while start < end:
@@ -53,11 +62,14 @@ class SegmentWindow:
             for found in _HEADER_START.finditer(data):
                 if start + found.start() >= end:
                     return -1
+                at = found.start()
+                if sha256(data[at : at + 64]).digest()[:16] != data[at + 64 : at + 80]:  # the common case, quickly
+                    continue
                 try:
-                    frame.decode_header(data[found.start() : found.start() + frame.HEADER_SIZE], place="")
+                    frame.decode_header(data[at : at + frame.HEADER_SIZE], place="")
                 except Disproved:
                     continue
-                return start + found.start()
+                return start + at
             start += max(WINDOW_SIZE, 1)
         return -1
 
