@@ -44,7 +44,7 @@ from graven.log.writer import Answer, Done, Limits, Wake, Writer, WriterState
 from graven.runtime.clock import Clock, SystemClock
 
 LOCAL_SOURCE = "local"
-REGISTERS_LAG_ENTRIES = 20_000
+REGISTERS_LAG_ENTRIES = 2_000
 VERSION = version("graven")
 
 

@@ -25,7 +25,7 @@ from graven.journal.files import File, Files
 GENERATIONS = 3
 CANDIDATES_MAX = 8
 """How many events of one id are compared with a new one; so many of the oldest are kept, and no more."""
-CURSOR_ENTRIES = 20_000
+CURSOR_ENTRIES = 2_000
 """After so many events without an id, a record says that they were seen, so that no start reads them again."""
 
 _U64 = struct.Struct(">Q")
