@@ -22,6 +22,10 @@ from graven.journal.frame import FrameHeader, SegmentHeader
 
 SEGMENT_HEADER_SIZE_MAX = 1 << 20
 
+_AHEAD_BYTES = (
+    32 << 10
+)  # a walk reads so much at once: some fifty small frames, and no more than a piece of a large one
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class SegmentFile:
@@ -77,7 +81,6 @@ class SegmentReader:
             self._fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise Broken("a segment cannot be opened", place=f"{file.path}: {error.strerror}") from None
-        self._index: list[tuple[int, int]] | None = None
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -134,8 +137,16 @@ class SegmentReader:
         Only headers are checked, and that the frame's bytes are all there; who needs its digest reads the frame.
         """
         size = self.size_bytes
+        ahead, ahead_from = b"", offset
         while offset + frame.HEADER_SIZE <= size:
-            header = frame.decode_header(self._read(offset, frame.HEADER_SIZE), place=self.place(offset))
+            at = offset - ahead_from
+            if at + frame.HEADER_SIZE > len(ahead):
+                ahead, ahead_from, at = self._read(offset, _AHEAD_BYTES), offset, 0
+            data = ahead[at : at + frame.HEADER_SIZE]
+            try:
+                header = frame.decode_header(data, place="")
+            except Disproved:  # once more, for its place: spelling it costs as much as the rest
+                header = frame.decode_header(data, place=self.place(offset))
             if offset + header.size > size:
                 return
             yield offset, header
@@ -148,12 +159,8 @@ class SegmentReader:
 
     def blocks(self) -> list[tuple[int, int]] | None:
         """(start, offset) of every block of a closed segment; None while it is open."""
-        if self._index is None:
-            index = self._read_index()
-            if index is None:
-                return None
-            self._index = index[1]
-        return self._index
+        index = self._read_index()
+        return index[1] if index else None
 
     def _read_index(self) -> tuple[FrameHeader, list[tuple[int, int]]] | None:
         size = self.size_bytes

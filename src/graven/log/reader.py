@@ -5,24 +5,22 @@ trusts an index or a cache for what an event says; it opens the sealed section a
 proves that entry against the published checkpoint.
 """
 
-import bisect
 import threading
+from array import array
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from graven.core.commitment import NO_RAW, Head, format_head, parse_head
 from graven.core.errors import BadInput, Broken
 from graven.journal import frame
-from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, RAWS, FrameHeader, Section
+from graven.journal.frame import EVENTS, RAWS, FrameHeader, Section
 from graven.journal.segment import SegmentFile, SegmentReader, list_segments
 from graven.keys.keyring import Keyring
-from graven.log.block import decode_husk, heads_of
-from graven.log.seal import unseal
+from graven.log.slots import BlockSlots, open_slots
 from graven.log.types import Record
 
 __all__ = ["BlockPlace", "JournalReader", "KeyFinder"]
@@ -72,7 +70,7 @@ class _CachedBlock:
 
     segment: SegmentFile
     key_ids: tuple[bytes, ...]
-    records: list[Record]
+    slots: BlockSlots
 
 
 class JournalReader:
@@ -82,16 +80,18 @@ class JournalReader:
         self._journal, self._log_id, self._find_key = str(journal), log_id, find_key
         self._lock = threading.Lock()
         self._segments: list[SegmentFile] = []
-        self._readers: OrderedDict[SegmentFile, SegmentReader] = OrderedDict()
-        self._walked: dict[SegmentFile, tuple[int, list[tuple[int, int]]]] = {}
+        self._open: OrderedDict[SegmentFile, _OpenSegment] = OrderedDict()
         self._blocks: OrderedDict[int, _CachedBlock] = OrderedDict()
 
     def close(self) -> None:
         with self._lock:
-            for reader in self._readers.values():
-                reader.close()
-            self._readers.clear()
-            self._blocks.clear()
+            self._forget()
+
+    def adopt(self, segment: SegmentFile, blocks: Iterable[tuple[int, int]], walked: int) -> None:
+        """Spare the walk through an open segment: its blocks (start, offset) up to the byte `walked` are known."""
+        with self._lock:
+            opened = self._segment(segment)
+            opened.places, opened.walked = _Places(segment.start, blocks), walked
 
     def read(self, index: int) -> Record:
         """The slot at `index`.
@@ -100,14 +100,14 @@ class JournalReader:
             BadInput: there is no such index. Disproved: the bytes do not fit. Broken: they cannot be read.
         """
         with self._lock:
-            return self._block(index)[1][index - self._block(index)[0]]
+            return self._block(index).record(index)
 
     def records(self, start: int, end: int) -> Iterator[Record]:
         """The slots [start, end), a block at a time."""
         while start < end:
             with self._lock:
-                first, records = self._block(start)
-                chosen = records[start - first : end - first]
+                block = self._block(start)
+                chosen = [block.record(index) for index in range(start, min(end, block.end))]
             yield from chosen
             start += len(chosen)
 
@@ -119,8 +119,7 @@ class JournalReader:
     def sections(self, place: BlockPlace) -> list[Section]:
         """The sealed sections of a block, the frame's digest checked."""
         with self._lock:
-            reader = self._reader(place.segment)
-            data = reader.frame(place.offset, place.header)
+            data = self._segment(place.segment).reader.frame(place.offset, place.header)
         return frame.decode_block(data, place.header, place=str(place))
 
     def places(self, start: int, end: int) -> Iterator[BlockPlace]:
@@ -136,33 +135,36 @@ class JournalReader:
             self._forget()
 
     def _forget(self) -> None:
-        for reader in self._readers.values():
-            reader.close()
-        self._readers.clear()
-        self._walked.clear()
+        for opened in self._open.values():
+            opened.reader.close()
+        self._open.clear()
         self._blocks.clear()
         self._segments = []
 
-    def _block(self, index: int) -> tuple[int, list[Record]]:
+    def _block(self, index: int) -> BlockSlots:
         for start, block in reversed(self._blocks.items()):
-            if start <= index < start + len(block.records):
+            if start <= index < block.slots.end:
                 if all(self._find_key(key_id, block.segment.start) is not None for key_id in block.key_ids):
-                    return start, block.records
+                    return block.slots
                 del self._blocks[start]  # a key was destroyed: what it sealed is not shown from memory
                 break
         place = self._place(index)
-        data = self._reader(place.segment).frame(place.offset, place.header)
+        data = self._segment(place.segment).reader.frame(place.offset, place.header)
         sections = frame.decode_block(data, place.header, place=str(place))
-        records = self._open(sections, place)
-        if any(record.state == "unreadable" for record in records):
+
+        def find(key_id: bytes) -> AESGCM | None:
+            return self._find_key(key_id, place.segment.start)
+
+        slots = open_slots(sections, place.header.start, place.header.end, find, self._log_id, str(place))
+        if slots.unreadable:
             if self._rewritten(place.segment):
                 return self._block(index)
         else:
             key_ids = tuple(section.key_id for section in sections if section.kind in (EVENTS, RAWS))
-            self._blocks[place.header.start] = _CachedBlock(place.segment, key_ids, records)
+            self._blocks[place.header.start] = _CachedBlock(place.segment, key_ids, slots)
             while len(self._blocks) > _BLOCKS_CACHED_MAX:
                 self._blocks.popitem(last=False)
-        return place.header.start, records
+        return slots
 
     def _rewritten(self, segment: SegmentFile) -> bool:
         """Whether a newer generation stands for this segment by now; then the caches were dropped."""
@@ -176,100 +178,85 @@ class JournalReader:
             raise BadInput(f"an index is not negative, {index} is", mend="indexes begin at 0")
         segment = self._segment_of(index)
         try:
-            reader = self._reader(segment)
+            opened = self._segment(segment)
         except Broken:
             if not self._rewritten(segment):
                 raise
             return self._place(index)
-        blocks = reader.blocks()
-        if blocks is None:
-            blocks = self._walk(segment, reader, index)
-        at = bisect.bisect_right(blocks, (index, 1 << 63)) - 1
-        if at >= 0:
-            header = reader.frame_header(blocks[at][1])
+        offset = opened.find(index)
+        if offset is not None:
+            header = opened.reader.frame_header(offset)
             if header.kind == frame.BLOCK and header.start <= index < header.end:
-                return BlockPlace(segment, blocks[at][1], header)
+                return BlockPlace(segment, offset, header)
         if segment != self._segments[-1]:
             raise Broken(f"the journal has no block with index {index}, and goes on behind it", place=segment.path)
         raise BadInput(f"the journal has no index {index} yet", mend="ask for the log's size: graven status")
 
     def _segment_of(self, index: int) -> SegmentFile:
-        at = bisect.bisect_right(self._segments, index, key=lambda s: s.start) - 1
+        at = bisect_right(self._segments, index, key=lambda s: s.start) - 1
         if at < 0 or at == len(self._segments) - 1:
             self._segments = list_segments(self._journal)
-            at = bisect.bisect_right(self._segments, index, key=lambda s: s.start) - 1
+            at = bisect_right(self._segments, index, key=lambda s: s.start) - 1
         if at < 0:
             raise Broken("the journal does not begin at index 0", place=self._journal)
         return self._segments[at]
 
-    def _reader(self, segment: SegmentFile) -> SegmentReader:
-        reader = self._readers.get(segment)
-        if reader is None:
-            reader = self._readers[segment] = SegmentReader(segment)
-            while len(self._readers) > _OPEN_SEGMENTS_MAX:
-                self._readers.popitem(last=False)[1].close()
-        self._readers.move_to_end(segment)
-        return reader
+    def _segment(self, segment: SegmentFile) -> "_OpenSegment":
+        opened = self._open.get(segment)
+        if opened is None:
+            opened = self._open[segment] = _OpenSegment(SegmentReader(segment))
+            while len(self._open) > _OPEN_SEGMENTS_MAX:
+                self._open.popitem(last=False)[1].reader.close()
+        self._open.move_to_end(segment)
+        return opened
 
-    def _walk(self, segment: SegmentFile, reader: SegmentReader, index: int) -> list[tuple[int, int]]:
-        offset, blocks = self._walked.get(segment, (0, []))
-        for at, header in reader.walk(offset):
+
+class _Places:
+    """Where the blocks of a segment lie, in order: 8 bytes a block."""
+
+    def __init__(self, segment_start: int, blocks: Iterable[tuple[int, int]] = ()) -> None:
+        self._base = segment_start
+        self._starts, self._offsets = array("I"), array("I")  # as in the index of a segment
+        for start, offset in blocks:
+            self.add(start, offset)
+
+    def add(self, start: int, offset: int) -> None:
+        self._starts.append(start - self._base)
+        self._offsets.append(offset)
+
+    def find(self, index: int) -> int | None:
+        """The offset of the last block that does not begin behind `index`."""
+        at = bisect_right(self._starts, index - self._base) - 1
+        return self._offsets[at] if at >= 0 else None
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    """A segment being read. `walked` is how far an open one was walked, None once its index was read."""
+
+    reader: SegmentReader
+    places: _Places | None = None
+    walked: int | None = 0
+
+    def find(self, index: int) -> int | None:
+        """Where the frame begins that may hold `index`."""
+        if self.walked is None and self.places is not None:
+            return self.places.find(index)
+        start = self.reader.file.start
+        blocks = self.reader.blocks()
+        if blocks is not None:
+            self.places, self.walked = _Places(start, blocks), None
+        else:
+            self.places = self.places or _Places(start)
+            self.walked = self._walk(self.places, self.walked or 0, index)
+        return self.places.find(index)
+
+    def _walk(self, places: _Places, offset: int, index: int) -> int:
+        """Through the frames that were not seen yet, up to the one that holds `index`; how far it went."""
+        for at, header in self.reader.walk(offset):
             if header.kind == frame.BLOCK:
-                blocks.append((header.start, at))
+                places.add(header.start, at)
             offset = at + header.size
             if header.end > index:
                 break
-        self._walked[segment] = (offset, blocks)
-        return blocks
-
-    def _open(self, sections: list[Section], place: BlockPlace) -> list[Record]:
-        count, start = place.header.count, place.header.start
-        slots: list[dict[str, object]] = [{} for _ in range(count)]
-        for section in sections:
-            if section.kind in (HUSK_EVENTS, HUSK_RAWS):
-                for position, (head, event, raw) in zip(
-                    section.indexes(), decode_husk(section, str(place)), strict=True
-                ):
-                    slots[position]["raw_digest"] = raw
-                    slots[position].setdefault("erasure_index", section.erasure)
-                    if section.kind == HUSK_EVENTS:  # whose event is the one to show, whatever became of the raw
-                        slots[position] |= {
-                            "erasure_index": section.erasure,
-                            "class_name": section.class_name,
-                            "head": parse_head(head),
-                            "event_digest": event,
-                            "state": "erased",
-                        }
-                continue
-            key = self._find_key(section.key_id, place.segment.start)
-            if key is None:
-                for position in section.indexes():
-                    slots[position] |= {"class_name": section.class_name, "state": "unreadable"}
-                continue
-            clear = unseal(section, key=key, log_id=self._log_id, place=str(place))
-            if section.kind == EVENTS:
-                for position, salt, event, one in zip(
-                    section.indexes(), clear.salts, clear.items, heads_of(clear.heads), strict=True
-                ):
-                    slots[position] |= {
-                        "class_name": section.class_name,
-                        "head": one,
-                        "event": event,
-                        "event_salt": salt,
-                        "event_digest": sha256(salt + event).digest(),
-                    }
-            else:
-                for position, salt, raw in zip(section.indexes(), clear.salts, clear.items, strict=True):
-                    slots[position] |= {"raw": raw, "raw_salt": salt, "raw_digest": sha256(salt + raw).digest()}
-        return [_record(start + position, slot) for position, slot in enumerate(slots)]
-
-
-def _record(index: int, slot: dict[str, object]) -> Record:
-    slot.setdefault("raw_digest", NO_RAW)
-    slot.setdefault("state", "readable")
-    head, event_digest, raw_digest = slot.get("head"), slot.get("event_digest"), slot["raw_digest"]
-    if slot["state"] == "unreadable":
-        slot["raw_digest"] = slot.get("raw_digest") if "raw" in slot else None
-    elif isinstance(head, Head) and isinstance(event_digest, bytes) and isinstance(raw_digest, bytes):
-        slot["entry"] = sha256(format_head(head) + event_digest + raw_digest).digest()
-    return Record(index=index, **slot)  # type: ignore[arg-type]
+        return offset
