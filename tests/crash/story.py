@@ -53,19 +53,28 @@ class Teller:
         raws: Sequence[bytes | None] | None = None,
     ) -> Committed:
         """Append events given as (id, message) and note the answer."""
-        bodies = [event(event_id, message) for event_id, message in events]
-        batch = Batch(
-            bodies,
+        batch = self.batch(*events, source=source, classes=classes, raws=raws)
+        answer = self.log.commit(batch)
+        if self._files is not None:
+            self._files.promise(Ack(batch, indexes_of(answer, len(events)), answer.receipt))
+        return answer
+
+    def batch(
+        self,
+        *events: tuple[str | None, str],
+        source: int = 1,
+        classes: str | list[str] = "default",
+        raws: Sequence[bytes | None] | None = None,
+    ) -> Batch:
+        """A request as a door would make it now."""
+        return Batch(
+            [event(event_id, message) for event_id, message in events],
             [event_id for event_id, _ in events],
             source,
             self.log.clock.now_us(),
             classes,
             list(raws) if raws is not None else None,
         )
-        answer = self.log.commit(batch)
-        if self._files is not None:
-            self._files.promise(Ack(batch, indexes_of(answer, len(bodies)), answer.receipt))
-        return answer
 
 
 def tell(root: Path, files: RecordingFiles, *, many: int = 250) -> None:

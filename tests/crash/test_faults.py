@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from crash import child
-from crash.disk import RecordingFiles, Step
+from crash.disk import RecordingFiles, Step, read_tree, write_tree
+from crash.enumerate_crashes import crashes
 from crash.judge import Promises, judge
 from crash.story import ORIGIN, SEGMENT_AGE_US, START_US, Teller, small_config
 from graven.app import Log, create_log, open_view
@@ -110,6 +111,40 @@ def test_a_full_disk_when_a_segment_begins(directory: Path) -> None:
         if left[0] >= 0:
             return
     pytest.fail("the story never ended")
+
+
+def test_a_crash_while_an_empty_segment_is_begun_again(directory: Path, tmp_path: Path) -> None:
+    """A segment without a block (its first frame found no room), whose keys a restored keyring does not have."""
+    files = RecordingFiles(directory.parent)
+    with Log.open(directory, clock=FixedClock(START_US), files=files) as log:
+        Teller(log, files).append(("a", "before"))
+        assert isinstance(log.clock, FixedClock)
+        log.clock.advance(SEGMENT_AGE_US + 1)
+        files.before = full_disk(
+            directory.parent, lambda step: is_frame(step) and not step.path.endswith("00000000.0000.seg")
+        )
+        with pytest.raises(Busy):
+            Teller(log).append(("b", "refused"))
+        files.before = None
+    max((tmp_path / "log.keys" / "data").iterdir()).unlink()
+    heard = Promises()
+    heard.hear(files.steps)
+    start = read_tree(directory.parent)
+    again = RecordingFiles(directory.parent)
+    with Log.open(directory, clock=FixedClock(START_US), files=again) as log:
+        Teller(log, again).append(("c", "after"))
+    assert any("0001.seg" in step.path for step in again.steps)
+    for crash in crashes(again.steps, start=start, heard=heard)[::3]:
+        write_tree(tmp_path / "crashed", crash.tree)
+        try:
+            judge(
+                tmp_path / "crashed" / "log", crash.promises, now_us=AFTER_US,
+                files=RecordingFiles(tmp_path / "crashed"), whole=False,
+            )  # fmt: skip
+        except BaseException as error:
+            error.add_note(f"after this crash: {crash.name}")
+            raise
+        shutil.rmtree(tmp_path / "crashed")
 
 
 def test_a_full_disk_under_the_published_tree_is_waited_out(directory: Path) -> None:

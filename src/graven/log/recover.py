@@ -9,6 +9,8 @@ The rules are those of docs/format.md, "Recovery". Whatever does not fit raises 
 is mended silently: what was cut is kept in `journal/torn/` and named by an event.
 """
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -130,7 +132,7 @@ def _recover(
                     place=journal,
                     mend=_REMEDY,
                 )
-        _write_again(files, journal, published.checkpoint.size)
+        _write_again(files, journal, published.checkpoint.size, end)
     finally:
         reader_.close()
     segment = None if end.closed else _resume(files, end)
@@ -183,7 +185,8 @@ def _find_end(
             rest, later = Path(segment.path).read_bytes(), segments[number + 1 :]
             _check_cut(segment, 0, rest, before.size, signed, shown, later, declare_loss, "its header is unfinished")
             cuts += _cut(files, journal, segment, 0, rest, later, declare_loss)
-            return before
+            # look again: behind an unfinished generation of a segment the one before it may lie, empty
+            return _find_end(files, journal, published, signed, shown, declare_loss, cuts)
         end = found
     assert end is not None
     later = [segment for segment in segments if segment > end.segment]
@@ -366,14 +369,15 @@ def _load_edge(directory: Path, published: SignedCheckpoint) -> Tail | None:
     return None
 
 
-def _write_again(files: Files, journal: str, published: int) -> None:
+def _write_again(files: Files, journal: str, published: int, end: _End) -> None:
     """Write the frames behind the published checkpoint once more and sync them, those that begin and close segments
     too: what is in the page cache after a crash may never have reached the disk."""
     for segment in reversed(list_segments(journal)):
         with SegmentReader(segment) as reader:
+            blocks = end.blocks if segment == end.segment else reader.blocks()
             behind = [
                 (offset, reader.frame(offset, one))
-                for offset, one in reader.walk()
+                for offset, one in reader.walk(_offset_before(blocks or (), published))
                 if (one.end > published if one.kind == frame.BLOCK else one.start >= published)
             ]
         if behind:
@@ -385,6 +389,12 @@ def _write_again(files: Files, journal: str, published: int) -> None:
         if segment.start < published:
             break
     files.sync_dir(journal)
+
+
+def _offset_before(blocks: Sequence[tuple[int, int]], published: int) -> int:
+    """The offset of the last block that begins at or before `published`: from there on, frames may lie behind it."""
+    at = bisect_right(blocks, published, key=lambda block: block[0])
+    return blocks[at - 1][1] if at and blocks[0][0] < published else 0
 
 
 def _resume(files: Files, end: _End) -> SegmentWriter:
