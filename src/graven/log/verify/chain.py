@@ -5,13 +5,14 @@ a chunk counts only if it began exactly where the one before it ended (offset, i
 from there. What is gathered on the way (roots, Graven's own events, erased slots) comes from chunks that count.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from graven.core.errors import GravenError
 from graven.core.merkle import EMPTY_ROOT, CompactRange
+from graven.core.tile import WIDTH
 from graven.keys.keyring import Keyring
 from graven.log.verify.acts import Acts, End
 from graven.log.verify.chunk import verify_chunk
@@ -19,7 +20,7 @@ from graven.log.verify.pool import Pool
 from graven.log.verify.report import Findings
 from graven.log.verify.segments import Segment, split
 from graven.log.verify.task import Rest, Result, Slots, State, Task
-from graven.log.verify.tree import TreePlace, entries_under
+from graven.log.verify.tree import TreePlace
 
 Progress = Callable[[int, int], None]
 """(events done, events in all as far as known)."""
@@ -55,6 +56,8 @@ class Chain:
         self.log_id: bytes | None = None
         self._keyring, self._origin, self._wanted, self._signed = keyring, origin, tuple(wanted), signed
         self._findings, self._progress = findings, progress
+        self._low = sorted((one for one in tree.extras if one.level in (0, "entries")), key=lambda one: one.index)
+        self._high = [one for one in tree.extras if one.level not in (0, "entries")]
         self._at = State(0, 0, CompactRange.EMPTY)
         self._closed = True
         self._frames: list[bytes] = []
@@ -178,9 +181,9 @@ class Chain:
             rest = Rest(0, 0, "an empty file", True, None)
         forgiven = rest is not None and last and self._closed_before(segment, rest) and self._at.index >= self._signed
         behind = segment.size if rest is None else rest.offset
-        place_ = segment.file.name, behind if result.index_frame is None else result.index_offset
+        own_end = segment.file.name, behind if result.index_frame is None else result.index_offset
         earlier = self.end.places if self._at.index == self.end.index else frozenset()
-        self.end = End(segment.file.name, self._at.index, earlier | {place_})
+        self.end = End(segment.file.name, self._at.index, earlier | {own_end})
         if segment.error is not None and (rest is None or rest.offset):
             findings.error(segment.error, place)
         if rest is not None:
@@ -215,13 +218,12 @@ class Chain:
         return self._wanted[first : len(self._wanted) if end is None else bisect_right(self._wanted, end)]
 
     def _tree_from(self, start: int, end: int | None) -> TreePlace:
-        """The tree with those extra files only that the entries [start, end) touch."""
-        chosen = []
-        for extra in self.tree.extras:
-            first, behind = entries_under(extra)
-            if behind > start and (end is None or first < end):
-                chosen.append(extra)
-        return replace(self.tree, extras=tuple(chosen))
+        """The tree with those extra files only that the entries [start, end) may touch."""
+        first = bisect_left(self._low, start // WIDTH, key=lambda extra: extra.index)
+        behind = len(self._low)
+        if end is not None:
+            behind = bisect_right(self._low, end // WIDTH, key=lambda extra: extra.index)
+        return replace(self.tree, extras=(*self._low[first:behind], *self._high))
 
 
 def _begins(found: State, expected: State) -> bool:

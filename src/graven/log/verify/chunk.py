@@ -32,6 +32,7 @@ from graven.log.verify.window import SegmentWindow
 
 ACTS_OF_INTEREST = frozenset((acts.GENESIS, acts.RECOVERY, acts.LOSS, acts.ERASURE))
 _FILL_ENTRIES = 1 << 16
+_WASTE_FILES = 4  # how many times a segment's length may be hashed for nothing
 _PAIR = struct.Struct(">II")
 _U32_MAX = (1 << 32) - 1
 
@@ -60,6 +61,7 @@ class _Walk:
         self._frames: list[tuple[int, int]] = []
         self._slots: dict[tuple[str, str, bytes, int | None], tuple[int, int, int]] = {}
         self._pending: tuple[str, str] | None = None
+        self._wasted = 0
 
     def run(self) -> Result:
         task = self._task
@@ -118,7 +120,11 @@ class _Walk:
         try:
             frame.check_digest(data, place=place)
         except Disproved as error:
-            self._skip(error.what, header, short=False)
+            self._wasted += header.size
+            if self._wasted > _WASTE_FILES * window.size:
+                self._give_up(place)
+            else:
+                self._skip(error.what, header, short=False)
             return
         if header.kind == frame.SEGMENT:
             self._report_pending()
@@ -137,6 +143,12 @@ class _Walk:
             else:
                 self._block(data, header, place)
         self._offset = end
+
+    def _give_up(self, place: str) -> None:
+        """Frames that do not hold lie one within the other, each to be hashed whole: made to cost time."""
+        self._report_pending()
+        self._findings.disprove("so many frames here do not hold that the rest is not looked at", place)
+        self._offset = self._task.limit
 
     def _skip(self, why: str, header: FrameHeader | None, *, short: bool) -> None:
         """Bytes that are no whole and good frame: go on at the next one, or say that there is none."""

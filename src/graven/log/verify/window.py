@@ -9,6 +9,7 @@ from graven.journal import frame
 from graven.journal.frame import FrameHeader
 
 WINDOW_SIZE = 1 << 20
+NEAR_SIZE = 1 << 12
 _HEADER_START = re.compile(rb"GRV[HBX]\x00\x01")
 
 
@@ -57,20 +58,17 @@ class SegmentWindow:
 
     def find_header(self, start: int, end: int) -> int:
         """The first offset in [start, end) at which a valid frame header lies, or -1. Costs a pass over the bytes."""
+        size = NEAR_SIZE  # most often it is near, and there may be very many such searches
         while start < end:
-            data = bytes(self.read(start, WINDOW_SIZE + frame.HEADER_SIZE))
+            data = self.read(start, size + frame.HEADER_SIZE)
             for found in _HEADER_START.finditer(data):
-                if start + found.start() >= end:
-                    return -1
                 at = found.start()
-                if sha256(data[at : at + 64]).digest()[:16] != data[at + 64 : at + 80]:  # the common case, quickly
-                    continue
-                try:
-                    frame.decode_header(data[at : at + frame.HEADER_SIZE], place="")
-                except Disproved:
-                    continue
-                return start + at
-            start += max(WINDOW_SIZE, 1)
+                if start + at >= end:
+                    return -1
+                if sha256(data[at : at + 64]).digest()[:16] == data[at + 64 : at + 80] and self.has_header(start + at):
+                    return start + at
+            start += size
+            size = min(4 * size, WINDOW_SIZE)
         return -1
 
     def _pread(self, offset: int, size: int) -> bytes:
