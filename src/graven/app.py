@@ -8,17 +8,19 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from graven.anchor.panel import WitnessPanel
+from graven.anchor.policies import current_policy, describe_trust, keep_policy, load_policy
 from graven.config import Config, config_sha256, default_config, flatten, format_config, load_config, read_passphrase
-from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, parse_checkpoint
+from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, GravenError
-from graven.core.merkle import EMPTY_ROOT
+from graven.core.merkle import EMPTY_ROOT, prove_consistency
 from graven.core.note import Key, format_vkey, parse_note, parse_vkey
 from graven.core.spelling import encode_base64
 from graven.event import Parsed, parse_body
@@ -28,6 +30,7 @@ from graven.journal.mark import Mark, MarkFile
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
+from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner, ReceiptSigner, open_signer
 from graven.log import acts
 from graven.log.catchup import load_registers, load_window
@@ -45,6 +48,8 @@ from graven.runtime.clock import Clock, SystemClock
 
 LOCAL_SOURCE = "local"
 REGISTERS_LAG_ENTRIES = 2_000
+WITNESSES_WAIT_S = 10.0
+"""How long a command waits at its start for witnesses to say what they have seen; a server waits until it is told."""
 VERSION = version("graven")
 
 
@@ -191,8 +196,12 @@ class Log:
         lock_wait_s: float = 10.0,
         serve: bool = False,
         declare_loss: str | None = None,
+        give_up: Callable[[], bool] | None = None,
     ) -> "Log":
         """Take the lock, recover, and be ready to write. `serve` records the start, and the stop at `close`.
+
+        With a witness policy, each witness is asked what it has seen before anything is signed; `serve` waits for
+        enough of them as long as `give_up()` is false.
 
         Raises:
             Broken: the log cannot be written without breaking a promise; nothing was signed. BadInput: no log, no
@@ -209,7 +218,7 @@ class Log:
             return cls._assemble(
                 directory, config, keyring,
                 clock=clock or SystemClock(), files=files, lock=lock, serve=serve,
-                declare_loss=declare_loss,
+                declare_loss=declare_loss, give_up=give_up,
             )  # fmt: skip
         except OSError as error:
             lock.release()
@@ -232,6 +241,7 @@ class Log:
         lock: Lock | None = None,
         serve: bool = False,
         declare_loss: str | None = None,
+        give_up: Callable[[], bool] | None = None,
     ) -> "Log":
         log = cls(directory, config, lock or Lock(directory), keyring, clock, files)
         signer = open_signer(config.keys.log, keyring)
@@ -243,12 +253,15 @@ class Log:
             )
         find_key = KeyFinder(keyring)
         found = recover(directory, files=files, signer=signer, find_key=find_key, declare_loss=declare_loss is not None)
+        panel = _panel(directory, config, signer, files)
+        if panel is not None:
+            _ask_witnesses(panel, config, signer, found, wait_s=None if serve else WITNESSES_WAIT_S, give_up=give_up)
         state = _writer_state(directory, config, keyring, signer, find_key, found, clock, files)
         log.view = View(directory, signer.keys, keyring)
         log.writer = Writer(state, clock, _limits(config))
         log.publisher = Publisher(
             directory, files=files, clock=clock, signer=signer, tail=found.tail, published=found.published,
-            on_disk=found.on_disk, limits=PublishLimits(config.publish.interval_ms),
+            on_disk=found.on_disk, limits=_publish_limits(config), panel=panel,
         )  # fmt: skip
         log.writer.after_commit(lambda _size: log.publisher.wake())
         log.publisher.after_publish(log._save_registers)
@@ -281,6 +294,11 @@ class Log:
     @property
     def published(self) -> SignedCheckpoint:
         return self.publisher.published
+
+    @property
+    def trust(self) -> str:
+        """Who vouches for the published checkpoint beside the operator, in one line."""
+        return describe_trust(None, ()) if self.publisher.panel is None else self.publisher.panel.trust
 
     @property
     def registers(self) -> Registers:
@@ -406,6 +424,8 @@ class Log:
         half way. The lock goes last, so that nothing of this log is written beside its next writer."""
         self.writer.stop()
         self.publisher.halt()
+        if self.publisher.panel is not None:
+            self.publisher.panel.close()
         self.view.close()
         self.writer.state.reader.close()
         self._lock.release()
@@ -432,15 +452,15 @@ class Log:
             )
         if serve:
             self._serving = True
-            shown = self.published.checkpoint
-            self.append_act(
-                acts.START,
-                {
-                    "version": VERSION,
-                    "config_sha256": digest,
-                    "checkpoint": {"size": shown.size, "root": encode_base64(shown.root)},
-                },
-            )
+            shown, panel = self.published.checkpoint, self.publisher.panel
+            start: dict[str, object] = {
+                "version": VERSION,
+                "config_sha256": digest,
+                "checkpoint": {"size": shown.size, "root": encode_base64(shown.root)},
+            }
+            if panel is not None:
+                start["witness_policy_sha256"] = panel.sha256
+            self.append_act(acts.START, start)
             self.publisher.history.pin(shown.size, self.published.data)
 
     def _save_registers(self, shown: SignedCheckpoint) -> None:
@@ -466,6 +486,8 @@ def _writer_state(
 ) -> WriterState:
     size, now_us = found.tail.size, clock.now_us()
     reader = JournalReader(directory / "journal", found.log_id, find_key)
+    if found.segment is not None:
+        reader.adopt(found.segment.segment_file, found.segment.blocks, found.segment.offset)
     registers = load_registers(
         directory / "state" / "registers.json",
         keyring.window_key,
@@ -549,6 +571,47 @@ def _successor(note: bytes) -> dict[str, object]:
         "root": encode_base64(checkpoint.root),
         "checkpoint": note.decode(),
     }
+
+
+def _panel(directory: Path, config: Config, signer: LogSigner, files: Files) -> WitnessPanel | None:
+    """The witnesses of the configured policy, else of the one the log was last run with. Raises BadInput, Broken."""
+    named = config.publish.witness_policy
+    path = Path(named) if named is not None else current_policy(directory)
+    if path is None:
+        return None
+    policy = load_policy(path, signer.keys)
+    keep_policy(files, directory, policy)
+    return WitnessPanel(
+        policy, signer.keys, verify_signature,
+        deadline_s=config.publish.witness_deadline_ms / 1000, state=directory / "state", files=files,
+    )  # fmt: skip
+
+
+def _ask_witnesses(
+    panel: WitnessPanel,
+    config: Config,
+    signer: LogSigner,
+    found: Recovered,
+    *,
+    wait_s: float | None,
+    give_up: Callable[[], bool] | None,
+) -> None:
+    """What has each witness seen? Only checkpoints that are signed already are shown to them. Raises Broken."""
+    mark = signer.highest()
+    assert mark is not None  # recovery has opened it
+    panel.learn(
+        found.published,
+        open_checkpoint(mark, signer.keys, verify_signature),
+        lambda old, new: prove_consistency(found.tail.nodes(new), old=old, new=new),
+        go_on=config.publish.witness_start == "go_on",
+        wait_s=wait_s,
+        give_up=give_up or (lambda: False),
+    )
+
+
+def _publish_limits(config: Config) -> PublishLimits:
+    publish = config.publish
+    return PublishLimits(publish.interval_ms, publish.witness_require, publish.witness_refresh_s)
 
 
 def _limits(config: Config) -> Limits:

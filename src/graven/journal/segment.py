@@ -225,6 +225,11 @@ class SegmentWriter:
             raise _failed(error, "a new segment could not be written", path) from None
         return cls(files, path, header, file, len(data))
 
+    @property
+    def segment_file(self) -> SegmentFile:
+        """This segment by its name."""
+        return SegmentFile(self.header.start, self.header.generation, self.path)
+
     def append(self, data: bytes, start: int) -> None:
         """Write one block frame and sync it. On return it is durable.
 

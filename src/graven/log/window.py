@@ -13,11 +13,12 @@ rebuilt from the journal's last events. A record without an id says that the eve
 import contextlib
 import os
 import struct
+import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import chain, pairwise
+from operator import lt
 from pathlib import Path
 
 from graven.journal.files import File, Files
@@ -29,7 +30,7 @@ CURSOR_ENTRIES = 2_000
 """After so many events without an id, a record says that they were seen, so that no start reads them again."""
 
 _U64 = struct.Struct(">Q")
-_RECORD = struct.Struct(">QQ")
+_RECORD_SIZE = 16
 _MAGIC = b"GRVNWIN1"
 _HEADER = struct.Struct(">8sQQ")  # magic, number, when the first record came
 _NO_ID = 0
@@ -141,7 +142,8 @@ class Window:
             if not len(generation.indexes):
                 generation.first_us = now_us
             generation.last_us = now_us
-            _insert(generation, pairs[:room])
+            now = pairs[:room]
+            _insert(generation, array("Q", [one for one, _ in now]), array("Q", [index for _, index in now]))
             pairs = pairs[room:]
         self._drop_old(now_us)
         self._flush()
@@ -224,11 +226,10 @@ class Window:
             if generation.written == count:
                 continue
             new = slice(generation.written, count)
-            columns = zip(generation.fingerprints[new], generation.indexes[new], strict=True)
-            records = struct.pack(f">{2 * (count - generation.written)}Q", *chain.from_iterable(columns))
+            records = _encode_records(generation.fingerprints[new], generation.indexes[new])
             if generation.file is None:
                 generation.file = self._open(generation)
-            generation.file.write_at(_HEADER.size + _RECORD.size * generation.written, records)
+            generation.file.write_at(_HEADER.size + _RECORD_SIZE * generation.written, records)
             generation.written = count
 
     def _open(self, generation: _Generation) -> File:
@@ -250,14 +251,14 @@ class Window:
         if len(data) < _HEADER.size or data[:8] != _MAGIC:
             return None
         _, number, first_us = _HEADER.unpack_from(data)
-        count = (len(data) - _HEADER.size) // _RECORD.size
+        count = (len(data) - _HEADER.size) // _RECORD_SIZE
         if path != self._path(number) or count > self._half:
             return None
         generation = _Generation(number, self._half, first_us)
-        pairs = list(_RECORD.iter_unpack(data[_HEADER.size : _HEADER.size + _RECORD.size * count]))
-        if any(a >= b for a, b in pairwise((after, *(index for _, index in pairs), size))):
+        fingerprints, indexes = _decode_records(data[_HEADER.size : _HEADER.size + _RECORD_SIZE * count])
+        if count and not (after < indexes[0] and indexes[-1] < size and all(map(lt, indexes, indexes[1:]))):
             return None
-        _insert(generation, pairs)
+        _insert(generation, fingerprints, indexes)
         generation.written = count
         return generation
 
@@ -265,17 +266,29 @@ class Window:
         return self._state / f"window.{number:08d}"
 
 
-def _insert(generation: _Generation, pairs: Sequence[tuple[int, int]]) -> None:
+def _insert(generation: _Generation, fingerprints: "array[int]", indexes: "array[int]") -> None:
     slots = generation.slots
     mask = len(slots) - 1
-    place = len(generation.indexes)
-    for fingerprint, _ in pairs:
-        place += 1
-        if fingerprint == _NO_ID:
-            continue
-        at = fingerprint & mask
-        while slots[at]:
-            at = (at + 1) & mask
-        slots[at] = place
-    generation.fingerprints.extend([fingerprint for fingerprint, _ in pairs])
-    generation.indexes.extend([index for _, index in pairs])
+    for place, fingerprint in enumerate(fingerprints, len(generation.indexes) + 1):
+        if fingerprint != _NO_ID:
+            at = fingerprint & mask
+            while slots[at]:
+                at = (at + 1) & mask
+            slots[at] = place
+    generation.fingerprints += fingerprints
+    generation.indexes += indexes
+
+
+def _encode_records(fingerprints: "array[int]", indexes: "array[int]") -> bytes:
+    columns = array("Q", bytes(_RECORD_SIZE * len(indexes)))
+    columns[0::2], columns[1::2] = fingerprints, indexes
+    if sys.byteorder == "little":
+        columns.byteswap()
+    return columns.tobytes()
+
+
+def _decode_records(data: bytes) -> tuple["array[int]", "array[int]"]:
+    columns = array("Q", data)
+    if sys.byteorder == "little":
+        columns.byteswap()
+    return columns[0::2], columns[1::2]
