@@ -84,7 +84,7 @@ def test_a_power_failure_where_a_tile_fills_costs_no_replay_of_the_log(tmp_path:
         added.append(1)
         add(self, *args)
 
-    for crash in crashes(files.steps, start=start)[::7]:
+    for crash in crashes(files.steps, start=start)[::16]:
         write_tree(tmp_path / "crashed", crash.tree)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Tail, "add", counting)
