@@ -83,6 +83,19 @@ def test_two_signers_of_one_keyring_do_not_sign_past_each_other(tmp_path: Path) 
         first.sign_checkpoint(tree(8), 13)
 
 
+def test_a_mark_that_was_found_is_made_durable_before_its_note_is_used_again(tmp_path: Path) -> None:
+    """A crash between the rename and the sync of the directory leaves a mark that a power failure may undo."""
+    recorder = Recorder()
+    data = LogSigner(make(tmp_path)).sign_checkpoint(tree(7), 10)
+    again = LogSigner(Keyring.open(str(tmp_path / "a.keys"), files=recorder))
+    recorder.steps.clear()
+    assert again.sign_checkpoint(tree(7), 11) == data
+    assert recorder.steps[-1] == "sync_dir"
+    recorder.steps.clear()
+    assert again.sign_checkpoint(tree(7), 12) == data
+    assert recorder.steps == []
+
+
 def test_the_mark_is_durable_in_every_copy_before_the_return(tmp_path: Path) -> None:
     recorder = Recorder()
     keyring = make(tmp_path, replicas=1, files=recorder)

@@ -54,6 +54,7 @@ class LogSigner:
         self._lock = threading.Lock()
         self._signing = [_load(keyring, file) for file in (LOG_ED25519_FILE, LOG_MLDSA44_FILE)]
         self._failed = False
+        self._lasting = False  # whether this mark was written here; one that was found may not be durable yet
         self._stamp = keyring.mark_stamp()
         self._known, self._highest = self._read_mark()
 
@@ -85,6 +86,8 @@ class LogSigner:
             self._check_ready()
             stored = self._check_mark(checkpoint)
             if stored is not None and len(stored.signed) == len(self._signing):
+                if not self._lasting:
+                    self._move_mark(stored.data)
                 return stored.data
             kept = () if stored is None else stored.note.signatures
             text = format_checkpoint(checkpoint)
@@ -168,6 +171,7 @@ class LogSigner:
             self._failed = True
             raise
         self._known, self._highest, self._stamp = True, signed, self._keyring.mark_stamp()
+        self._lasting = True
         return signed
 
     def _reload(self) -> None:
@@ -175,7 +179,7 @@ class LogSigner:
         stamp = self._keyring.mark_stamp()
         if stamp != self._stamp:
             self._known, self._highest = self._read_mark()
-            self._stamp = stamp
+            self._stamp, self._lasting = stamp, False
 
     def _read_mark(self) -> tuple[bool, SignedCheckpoint | None]:
         """(whether the primary copy has a mark, the largest checkpoint in any copy).
