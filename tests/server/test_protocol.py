@@ -135,6 +135,47 @@ def test_pipelined_requests_are_answered_in_order(shared_server: Server) -> None
     assert answers.rstrip().endswith(b'{"live":true}')
 
 
+@pytest.mark.parametrize("wish", ["h2c", "websocket"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_wish_to_upgrade_is_not_heard_and_a_body_is_no_request(
+    shared_server: Server, wish: str, chunked: bool
+) -> None:
+    hidden = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden) if chunked else hidden
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(hidden)}"
+    token = shared_server.token("ingest", name=f"up-{wish}-{chunked}")
+    request = (
+        f"POST /api/v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+        f"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: {wish}\r\n{length}\r\n\r\n"
+    ).encode()
+    last = (
+        b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close, Upgrade\r\nUpgrade: " + wish.encode() + b"\r\n\r\n"
+    )
+    for pieces in (
+        [request + body + last],
+        [request, body, last],
+        [request[:99], request[99:] + body[:5], body[5:] + last],
+    ):
+        with connect(shared_server) as raw:
+            for piece in pieces:
+                raw.sendall(piece)
+                time.sleep(0.05)
+            answer = read_all(raw)
+        assert answer.count(b"HTTP/1.1 ") == 2
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"malformed" in answer
+        assert answer.endswith(b'{"live":true}\n')
+
+
+def test_an_event_with_a_wish_to_upgrade_is_taken(shared_server: Server) -> None:
+    request = head(shared_server.token("ingest", name="up"), len(EVENT)).replace(
+        b"Host: x", b"Host: x\r\nConnection: Upgrade, close\r\nUpgrade: h2c"
+    )
+    with connect(shared_server) as raw:
+        raw.sendall(request + EVENT)
+        assert read_all(raw).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_client_that_asks_first_is_told_to_go_on(shared_server: Server) -> None:
     token = shared_server.token("ingest", name="polite")
     with connect(shared_server) as raw:

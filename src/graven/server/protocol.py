@@ -7,15 +7,21 @@
     an answer of which nothing is taken for 60 s                                      closed
     more than so many connections                                                     503
 
+A wish to upgrade (h2c, as Java's client and `curl --http2` send it) is not heard, as RFC 9110 has it: the request is
+answered as if it had not been made. httptools cannot be told so: it takes what follows for another protocol, and
+uvicorn would then read a body as the next request. So the head is parsed once more without that header.
+
 `sweep` is called for every connection every few seconds, so that a request costs no timer of its own.
 """
 
 import os
 import socket
 import struct
+import sys
 from asyncio import Transport
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graven.core.errors import Busy, GravenError
@@ -42,6 +48,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.last_s = self._rest_s = self._begun_s = self.loop.time()
         self._in_head, self._head_bytes, self._body_bytes, self._unwanted_bytes = False, 0, 0, 0
         self._unread_since_s: float | None = None
+        self._upgrading, self._upgrade_at = False, -1
         if len(self.connections) > self.connections_max:
             self.refuse(Busy("too many connections are open", retry_after_s=5))
 
@@ -52,6 +59,14 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_bytes += len(data)
         in_head = self._in_head
         super().data_received(data)
+        rest = memoryview(data)
+        while self._upgrading and self._upgrade_at >= 0:
+            rest, head = rest[self._upgrade_at :], self._head_without_upgrade()
+            self._upgrading, self._upgrade_at = False, -1
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            super().data_received(head)
+            super().data_received(rest)  # type: ignore[arg-type]
         if self._in_head and in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
@@ -69,7 +84,26 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+        elif self.parser.get_method() == b"CONNECT":
+            raise httptools.HttpParserError("this is no proxy")
+        else:
+            self._upgrading = True
+
+    def on_message_complete(self) -> None:
+        if not self._upgrading:
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Called by uvicorn while it handles `HttpParserUpgrade`, which says how much of the data was read."""
+        error = sys.exc_info()[1]
+        self._upgrade_at = error.args[0] if error is not None else 0
+
+    def _head_without_upgrade(self) -> bytes:
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        fields = [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        return b"".join([line, *fields, b"\r\n"])
 
     def on_response_complete(self) -> None:
         self._rest_s = self.loop.time()
