@@ -81,11 +81,11 @@ class _Verification:
         findings, directory = self._findings, self._directory
         if not (directory / "graven.toml").is_file():
             findings.fail("a file of the log is missing", "graven.toml")
+        history = layout.list_history(directory, findings)
         published, proven = checkpoints.read_published(directory, self._keys, findings)
         self._check_keyring()
         highest = checkpoints.read_highest(self._keyring, self._keys, findings) if self._keyring else None
         mark, synced = checkpoints.read_marks(directory)
-        history = layout.list_history(directory, findings)
         size = self._published_size(published if proven else None, highest, history.newest, published)
         extras = layout.list_tree(directory, size, findings)
         journal = layout.list_journal(directory, findings)
