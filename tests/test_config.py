@@ -186,7 +186,12 @@ def test_numbers_are_bounded(section: str, knob: structs.FieldInfo) -> None:
         ("[publish]\ninterval = 1\n", "[publish] interval", "did you mean [publish] interval_ms?"),
         ("interval_ms = 1\n", "interval_ms", "did you mean [publish] interval_ms?"),
         ("[publsh]\n", "publsh", "did you mean publish?"),
-        ("[publish.x]\n", "[publish] x", "known here: interval_ms, wait_for"),
+        (
+            "[publish.x]\n",
+            "[publish] x",
+            "known here: interval_ms, wait_for, witness_policy, witness_deadline_ms, "
+            "witness_require, witness_refresh_s, witness_start",
+        ),
         ("[classes.a]\ndescr = 'x'\n", "[classes.a] descr", "did you mean [classes.a] description?"),
         ("[keys]\nwholly_other = 1\n", "[keys] wholly_other", "known here: dir, replicas, passphrase_file, log"),
     ],

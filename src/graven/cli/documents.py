@@ -7,6 +7,7 @@ file brings along are believed by nobody.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from graven.anchor.policies import describe_trust
 from graven.cli.event_lines import Row, event_rows, head_row
 from graven.cli.output import counted
 from graven.core.checkpoint import SignedCheckpoint
@@ -257,13 +258,10 @@ def _add_signers(good: Good, signed: SignedCheckpoint, witnesses: Sequence[str],
     good.rows.append(("signed by", ", ".join(keys)))
     if times:
         good.rows.append(("signed at", f"{rfc3339(max(times) * 1_000_000)} (the newest time a signer states)"))
-    if witnesses:
-        good.rows.append(("witnesses", ", ".join(map(shown, witnesses))))
-    elif trust.policy is None or not trust.policy.witnesses:
-        good.rows.append(("witnesses", "operator-trusted: 0 witnesses"))
-    else:
-        good.rows.append(("witnesses", f"0 of the policy's {len(trust.policy.witnesses)}"))
+    good.rows.append(("witnesses", describe_trust(trust.policy, witnesses)))
+    seen, members = trust.policy.tally(witnesses) if trust.policy is not None else ((), ())
     good.fields |= {
         "origin": head.origin, "size": head.size, "root": encode_base64(head.root),
         "signed_by": keys, "witnesses": [shown(name) for name in witnesses],
+        "trust": describe_trust(trust.policy, witnesses), "cosigned": list(seen), "cosigners": list(members),
     }  # fmt: skip

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import click
+from msgspec import structs
 
+from graven.anchor.policies import load_policy
 from graven.app import keys_dir, open_keyring, public_keys
 from graven.cli.options import json_option, path_option
 from graven.cli.output import print_fields, print_json, print_line
@@ -21,9 +23,17 @@ from graven.server.serve import run, tls_context
 )  # fmt: skip
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; without it, [server] listen. Port 0: a free one.")
 @path_option("--config", "config_file", "A configuration file instead of DIR/graven.toml.")
+@path_option("--witness-policy", "policy", "A tlog-policy file: its witnesses are asked before a checkpoint is shown.")
 @click.option("--check", is_flag=True, help="Judge configuration, keys and directory, start nothing.")
 @json_option
-def command(directory: Path | None, listen: str | None, config_file: Path | None, check: bool, as_json: bool) -> None:
+def command(
+    directory: Path | None,
+    listen: str | None,
+    config_file: Path | None,
+    policy: Path | None,
+    check: bool,
+    as_json: bool,
+) -> None:
     """Serve the log until SIGTERM or Ctrl-C. Prints `listening on http://HOST:PORT` when it is ready.
 
     What was acknowledged is durable whenever it stops. While it runs, `append`, `token`, `source`, `keys backup` and
@@ -31,6 +41,9 @@ def command(directory: Path | None, listen: str | None, config_file: Path | None
     up to ten seconds.
     """
     place, config = _configuration(directory, config_file)
+    if policy is not None:
+        publish = structs.replace(config.publish, witness_policy=str(policy.absolute()))
+        config = structs.replace(config, publish=publish)
     if listen is not None:
         parse_listen(listen)
     if not check:
@@ -73,6 +86,8 @@ def _check(directory: Path, config: Config) -> int:
             place=str(keys_dir(directory, config)),
             mend="give this log its own keyring in [keys] dir",
         )
+    if config.publish.witness_policy is not None:
+        load_policy(Path(config.publish.witness_policy), signer.keys)
     if not signer.mark_known:
         raise Broken(
             "what was signed before is not known, so nothing would be signed",

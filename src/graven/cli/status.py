@@ -5,17 +5,16 @@ from typing import Any
 
 import click
 
+from graven.anchor.policies import current_policy, load_policy
 from graven.app import keys_dir, open_keyring, open_view
 from graven.cli.options import dir_option, json_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import GravenError
-from graven.core.spelling import encode_base64
 from graven.journal.segment import list_segments
-from graven.log.acts import rfc3339
 from graven.log.view import View
 from graven.server.control_client import ControlClient, NoServer
-from graven.server.health import ROLLBACK_NOTE, TRUST
+from graven.server.health import rollback_note, shown_checkpoint
 
 
 @click.command("status")
@@ -40,19 +39,13 @@ def command(directory: Path, as_json: bool) -> None:
 
 def _log(view: View) -> dict[str, Any]:
     """What the disk says, in the words of GET /api/v1/status."""
-    published = view.published
-    times = [signed.time for signed in published.signed if signed.time is not None]
+    path = current_policy(view.directory)
+    policy = load_policy(path, view.keys).policy if path is not None else None
     return {
         "origin": view.header.origin,
         "size": view.size,
-        "published": {
-            "size": published.checkpoint.size,
-            "root": encode_base64(published.checkpoint.root),
-            "time": rfc3339(max(times) * 1_000_000) if times else None,
-            "signatures": len(published.signed),
-            "state": TRUST,
-        },
-        "note": ROLLBACK_NOTE,
+        "published": shown_checkpoint(view.published, policy),
+        "note": rollback_note(policy),
     }
 
 
@@ -90,7 +83,8 @@ def _print(document: dict[str, Any]) -> None:
         ("published", f"{counted(published['size'], 'entry', 'entries')}, {published['time'] or 'at no stated time'}"),
         ("root", published["root"]),
         ("trust", published["state"]),
-        ("", document["note"]),
+        *([("", document["note"])] if document["note"] else []),
+        *(("", f"{row['name']}: {row['trouble']}") for row in document.get("witnesses", ()) if row["trouble"]),
         ("server", _server(document)),
         ("keyring", _keyring(keys)),
     ]
@@ -104,7 +98,8 @@ def _server(document: dict[str, Any]) -> str:
     if document["server"] != "running":
         return "not running"
     error = f": {document['error']}" if document.get("error") else ""
-    return f"running, process {document.get('pid')}, {document.get('state')}{error}"
+    trouble = f"; {document['trouble']}" if document.get("trouble") else ""
+    return f"running, process {document.get('pid')}, {document.get('state')}{error}{trouble}"
 
 
 def _keyring(keys: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from graven.cli.progress import progress_to
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import Key, format_vkey, parse_vkey
+from graven.core.policy import parse_policy
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import LOG_ED25519_FILE, LOG_MLDSA44_FILE, load_signing_key
 from graven.log.verify import Problem, Report, verify_directory, verify_url
@@ -32,6 +33,7 @@ _MENDS = {
 )  # fmt: skip
 @path_option("--since", "since", "A checkpoint you kept: its tree must be the beginning of this one.")
 @click.option("--vkey", "vkeys", multiple=True, metavar="VKEY", help="The log's key, from elsewhere; may be repeated.")
+@path_option("--policy", "policy", "A tlog-policy file whose witnesses may have cosigned, too.")
 @json_option
 @click.pass_context
 def command(
@@ -40,6 +42,7 @@ def command(
     directory: Path | None,
     since: Path | None,
     vkeys: tuple[str, ...],
+    policy: Path | None,
     as_json: bool,
 ) -> None:
     """Verify a whole log: nothing is believed that can be derived again, and every problem found is told.
@@ -52,6 +55,7 @@ def command(
     """
     keys = tuple(parse_vkey(vkey.strip()) for vkey in vkeys)
     kept = read_file(since) if since is not None else None
+    witnesses = [one.key for one in parse_policy(read_file(policy)).witnesses] if policy is not None else []
     if url is not None:
         if not keys:
             raise BadInput(
@@ -65,8 +69,9 @@ def command(
         trust = _trust(directory, keys)
         with progress_to("verifying") as reach:
             report = verify_directory(
-                directory, keys=trust.keys, keyring=trust.keyring, own_keys=trust.own, since=kept, progress=reach
-            )
+                directory, keys=trust.keys, keyring=trust.keyring, own_keys=trust.own, witnesses=witnesses, since=kept,
+                progress=reach,
+            )  # fmt: skip
         report = replace(
             report, problems=(*trust.problems, *report.problems), broken=report.broken + len(trust.problems)
         )

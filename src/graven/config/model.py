@@ -90,6 +90,45 @@ class PublishConfig(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(max_length=0, description="copies that must confirm before a checkpoint is published; there are none yet"),
     ] = ()
+    witness_policy: Annotated[
+        _Path | None,
+        Meta(
+            description="tlog-policy file of this log and its witnesses, with URLs; they are asked before a checkpoint "
+            "is published. Without it: the copy in DIR/policies, else none"
+        ),
+    ] = None
+    witness_deadline_ms: Annotated[
+        int,
+        Meta(
+            ge=10,
+            le=600_000,
+            description="how long the quorum is waited for; then the tree is published with fewer cosignatures and an "
+            "alarm, or held back",
+        ),
+    ] = 5_000
+    witness_require: Annotated[
+        bool,
+        Meta(
+            description="hold a tree back until the quorum is met: nothing unwitnessed is shown, but witnesses that "
+            "are away stop publishing"
+        ),
+    ] = False
+    witness_refresh_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="a published tree that does not grow is cosigned again this often, so that a quiet log is seen "
+            "to be alive",
+        ),
+    ] = 600
+    witness_start: Annotated[
+        Literal["refuse", "go_on"],
+        Meta(
+            description="at a start, while too few witnesses say what they have seen: sign nothing, or go on without "
+            "being told of a rollback"
+        ),
+    ] = "refuse"
 
 
 class IntakeConfig(Section, frozen=True, kw_only=True):

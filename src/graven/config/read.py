@@ -191,7 +191,7 @@ def _resolve(config: Config, base: Path) -> Config:
     def absolute(path: str | None) -> str | None:
         return None if path is None else str(base / path)
 
-    keys, server = config.keys, config.server
+    keys, server, publish = config.keys, config.server, config.publish
     return structs.replace(
         config,
         dir=absolute(config.dir),
@@ -201,5 +201,6 @@ def _resolve(config: Config, base: Path) -> Config:
             replicas=tuple(str(base / path) for path in keys.replicas),
             passphrase_file=absolute(keys.passphrase_file),
         ),
+        publish=structs.replace(publish, witness_policy=absolute(publish.witness_policy)),
         server=structs.replace(server, tls_cert=absolute(server.tls_cert), tls_key=absolute(server.tls_key)),
     )

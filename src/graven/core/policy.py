@@ -12,7 +12,7 @@ written.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graven.core.checkpoint import LOG_KEY_TYPES, SignedCheckpoint, open_checkpoint, parse_checkpoint
@@ -71,16 +71,37 @@ class Policy:
             raise Disproved("no log of the policy has signed this checkpoint", found=origin)
         seen = {witness.name for witness in self.witnesses if witness.key in good}
         counted = tuple(witness.name for witness in self.witnesses if witness.name in seen)
-        for group in self.groups:
-            if len(seen.intersection(group.members)) >= group.threshold:
-                seen.add(group.name)
-        if self.quorum != NO_QUORUM and self.quorum not in seen:
+        if not self.meets(seen):
             raise Disproved(
                 f"the quorum of the policy is not met: {len(counted)} of {len(self.witnesses)} witnesses",
                 expected=f"quorum {shown(self.quorum)}",
                 found=", ".join(map(shown, counted)) or "none",
             )
         return counted
+
+    def meets(self, names: Collection[str]) -> bool:
+        """Whether these witnesses, by name, meet the quorum."""
+        return self.quorum == NO_QUORUM or self.quorum in self._seen(names)
+
+    def tally(self, names: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """(members of the quorum that have seen what the witnesses `names` saw, all its members), as may be printed.
+
+        The members are those of the quorum's group, so that a witness with two keys in a group counts once; without a
+        group, they are the one witness, or all.
+        """
+        seen = self._seen(names)
+        members: tuple[str, ...] = tuple(witness.name for witness in self.witnesses)
+        if self.quorum != NO_QUORUM:
+            members = next((group.members for group in self.groups if group.name == self.quorum), (self.quorum,))
+        return tuple(shown(name) for name in members if name in seen), tuple(map(shown, members))
+
+    def _seen(self, names: Collection[str]) -> set[str]:
+        """The witnesses and groups that have seen a checkpoint when these witnesses have."""
+        seen = {witness.name for witness in self.witnesses if witness.name in names}
+        for group in self.groups:
+            if len(seen.intersection(group.members)) >= group.threshold:
+                seen.add(group.name)
+        return seen
 
 
 def parse_policy(data: str | bytes) -> Policy:

@@ -8,6 +8,7 @@ What is copied, in this order of reading, so that each part covers the one befor
     log/tile/           every tile and bundle of the tree of size P; a partial one that was collected meanwhile is cut
                         from the full one
     checkpoints/        the history up to P
+    policies/           the witness policies the log was run with
     graven.toml
 
 The copy is built under `<target>.partial` and renamed at the end, so an interrupted one never looks like a log. It is
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
+from graven.anchor.policies import FOLDER, read_kept
 from graven.core.checkpoint import Checkpoint, open_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved
 from graven.core.merkle import EMPTY_ROOT, HASH_BYTES, compact_range_at
@@ -125,6 +127,7 @@ class _Copy:
         self._journal(mark)
         self._tiles(published.size)
         self._history(published.size)
+        self._policies()
         self._write(CONFIG_FILE, (self._source / CONFIG_FILE).read_bytes())
         self._write("state/committed", encode_mark(COMMITTED, mark))
         self._write("log/checkpoint", note)
@@ -192,6 +195,13 @@ class _Copy:
             )
         self._make_folder((self._target / "log" / path).parent)
         self._write(f"log/{path}", data)
+
+    def _policies(self) -> None:
+        kept = read_kept(self._source)
+        if kept:
+            self._make_folder(self._target / FOLDER)
+        for name, data in kept:
+            self._write(f"{FOLDER}/{name}", data)
 
     def _history(self, size: int) -> None:
         root = self._source / "checkpoints"

@@ -1,11 +1,17 @@
 """Publishing: checkpoints of the committed tree, one an interval at most.
 
     tiles and bundles written → signed (the high-water mark is durable before the signature leaves the signer)
+    → with a witness policy: witnesses asked, their cosignatures put behind the log's own lines
     → `checkpoint` synced and renamed into place → history → full tiles forgotten
     → now and then all synced, the synced cursor moved, partial tiles collected where the full ones are durable
 
 Tiles are not synced one by one: they derive from the journal. A synced cursor says how far they are surely on disk;
 recovery rebuilds past it. Only durable entries are ever published, and no checkpoint is signed anywhere else.
+
+With a policy, a tree is published when its quorum is met. After the panel's deadline it is published with the
+cosignatures there are, and an alarm; or, if witnesses are required, held back until a later attempt. A published tree
+that stays the same is shown to the witnesses again at an interval, and gets their newer lines; the log's own lines of a
+size are made once.
 """
 
 import contextlib
@@ -17,21 +23,32 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from graven.anchor.panel import Witnessed, WitnessPanel
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from graven.core.errors import Broken, Busy, GravenError
-from graven.core.tile import WIDTH, parse_path
+from graven.core.merkle import prove_consistency
+from graven.core.tile import WIDTH, parse_path, tile_nodes
 from graven.journal.files import Files, write_atomic
 from graven.journal.mark import SYNCED, Mark, encode_mark
 from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner
-from graven.log.history import CheckpointHistory
-from graven.log.tail import Tail
+from graven.log.history import CheckpointHistory, checkpoint_time_s
+from graven.log.tail import Tail, disk_fetch
 from graven.runtime.clock import Clock
+from graven.runtime.telemetry import get_logger
 
 SYNC_ENTRIES = 250_000
 SYNC_INTERVAL_US = 30_000_000
 THIN_INTERVAL_US = 3_600_000_000
+SHORT_REFRESH_US = 5_000_000
+"""While the published tree is short of its quorum, it is shown to the witnesses again this often."""
 _YIELD_FILES = 16
+
+logger = get_logger("publish")
+
+
+class HeldBack(Busy):
+    """Too few witnesses cosigned, and they are required: the tree is signed and durable, not published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,8 @@ class PublishLimits:
     """See docs/configuration.md, [publish]."""
 
     interval_ms: int = 1_000
+    witness_require: bool = False
+    witness_refresh_s: int = 600
 
 
 class Publisher:
@@ -55,12 +74,21 @@ class Publisher:
         published: SignedCheckpoint,
         on_disk: int,
         limits: PublishLimits,
+        panel: WitnessPanel | None = None,
     ) -> None:
         self._log = directory / "log"
         self._state = directory / "state"
         self._files, self._clock, self._signer, self._tail, self._limits = files, clock, signer, tail, limits
         self.history = CheckpointHistory(files, directory / "checkpoints")
         self.published = published
+        self.panel = panel
+        self._witnessed_us = 0
+        self._short = False
+        if panel is not None:
+            found = panel.adopt(published)
+            self.published = found.signed
+            self._witnessed_us = clock.now_us() if found.met else 0
+            panel.on_late = self.wake
         self._on_disk = on_disk
         self._synced = on_disk
         self._synced_us = self._thinned_us = clock.now_us()
@@ -132,13 +160,21 @@ class Publisher:
                 self._collect_partials(full)
             self._full.clear()
             self._synced, self._synced_us = shown.size, self._clock.now_us()
+            if self.panel is not None:
+                self.panel.save()
 
     def stop(self) -> None:
-        """Publish what is committed, sync the tiles, end. Raises why the last publishing failed."""
+        """Publish what is committed, sync the tiles, end. Raises why the last publishing failed.
+
+        A tree that witnesses do not cosign in time stays held back, if they are required: the next start goes on.
+        """
         self.halt()
         if self._error is not None:
             raise self._error
-        self.publish()
+        try:
+            self.publish()
+        except HeldBack as error:
+            logger.warning("stopped with a tree held back", extra={"fields": {"why": str(error)}})
         self.sync()
 
     def halt(self) -> None:
@@ -150,7 +186,7 @@ class Publisher:
 
     def _run(self) -> None:
         while True:
-            self._asked.wait()
+            self._asked.wait(self._idle_s())
             if self._stopping.is_set():
                 return
             self._asked.clear()
@@ -199,19 +235,83 @@ class Publisher:
         if at.size > self._on_disk:
             self._write_tiles(self._on_disk, at.size)
         if at.size == self.published.checkpoint.size:
-            return self.published
+            return self.published if self.panel is None else self._refresh(self.panel)
         time_s = self._clock.now_us() // 1_000_000
         note = self._signer.sign_checkpoint(Checkpoint(self._signer.origin, at.size, at.root()), time_s)
-        write_atomic(self._files, str(self._log / "checkpoint"), note)
-        signed = open_checkpoint(note, self._signer.keys, verify_signature, require_all=True)
-        self.history.add(at.size, note, time_s)
+        signed, found = open_checkpoint(note, self._signer.keys, verify_signature, require_all=True), None
+        if self.panel is not None:
+            found = self._witnessed(self.panel, signed)
+            signed = found.signed
+        write_atomic(self._files, str(self._log / "checkpoint"), signed.data)
+        self.history.add(at.size, signed.data, time_s)
         self._tail.forget(at.size)
         with self._changed:
             self.published = signed
             self._changed.notify_all()
+        if found is not None and self.panel is not None:
+            self.panel.show(found)
         for callback in self._after:
             callback(signed)
         return signed
+
+    def _witnessed(self, panel: WitnessPanel, signed: SignedCheckpoint) -> Witnessed:
+        """The signed tree with its cosignatures. Raises HeldBack."""
+        found = panel.gather(signed, self._prove_growth)
+        if not found.met and self._limits.witness_require:
+            raise HeldBack(
+                f"a tree of {signed.checkpoint.size} entries is held back: fewer witnesses cosigned it than the policy "
+                "asks for",
+                retry_after_s=1,
+                place=", ".join(str(row["name"]) for row in panel.status() if row["trouble"]),
+                mend="bring the witnesses back; or, to publish without them, [publish] witness_require = false",
+            )
+        self._note_quorum(found)
+        return found
+
+    def _refresh(self, panel: WitnessPanel) -> SignedCheckpoint:
+        """The same tree, with newer cosignatures: asked for when it is time, or come late."""
+        now_us = self._clock.now_us()
+        if now_us - self._witnessed_us >= self._refresh_us():
+            found = panel.gather(self.published, self._prove_growth)
+            self._note_quorum(found)
+        else:
+            found = panel.merged(self.published)
+            self._short = self._short and not found.met
+        if found.signed.data != self.published.data:
+            data = found.signed.data
+            write_atomic(self._files, str(self._log / "checkpoint"), data)
+            time_s = checkpoint_time_s(data)
+            self.history.add(found.signed.checkpoint.size, data, now_us // 1_000_000 if time_s is None else time_s)
+            with self._changed:
+                self.published = found.signed
+        panel.show(found)
+        return self.published
+
+    def _note_quorum(self, found: Witnessed) -> None:
+        self._witnessed_us = self._clock.now_us()
+        if found.met is self._short:
+            fields = {"size": found.signed.checkpoint.size, "cosigned": list(found.counted)}
+            if found.met:
+                logger.info("the witnesses' quorum is met again", extra={"fields": fields})
+            else:
+                logger.warning("published with fewer witnesses than the policy asks for", extra={"fields": fields})
+        self._short = not found.met
+
+    def _refresh_us(self) -> int:
+        return min(SHORT_REFRESH_US, self._interval_us()) if self._short else self._interval_us()
+
+    def _interval_us(self) -> int:
+        return self._limits.witness_refresh_s * 1_000_000
+
+    def _idle_s(self) -> float | None:
+        """How long nothing need be done; None: until something is committed."""
+        if self.panel is None:
+            return None
+        return max(0.05, (self._witnessed_us + self._refresh_us() - self._clock.now_us()) / 1e6)
+
+    def _prove_growth(self, old: int, new: int) -> list[bytes]:
+        """From the tiles on disk: the whole tree of `new` entries is there before anybody is asked."""
+        return prove_consistency(tile_nodes(disk_fetch(self._log), new), old=old, new=new)
 
     def _write_tiles(self, old: int, new: int) -> None:
         for number, (path, data) in enumerate(self._tail.files(old, new)):

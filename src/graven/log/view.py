@@ -8,6 +8,7 @@ checked when it was opened; `verify` re-derives its root).
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from graven.anchor.policies import kept_witness_keys
 from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
 from graven.core.errors import BadInput, Broken
 from graven.core.note import Key
@@ -67,7 +68,9 @@ class View:
         except OSError as error:
             raise Broken("the published checkpoint cannot be read", place=f"{path}: {error.strerror}") from None
         if self._published is None or self._published.data != data:
-            self._published = open_checkpoint(data, self.keys, verify_signature, require_all=True)
+            self._published = open_checkpoint(
+                data, self.keys, verify_signature, cosigners=kept_witness_keys(self.directory), require_all=True
+            )
         return self._published
 
     @property

@@ -8,18 +8,22 @@ from pathlib import Path
 
 from starlette.responses import Response
 
+from graven.anchor.policies import all_on_this_host, describe_trust
 from graven.app import VERSION, Log
+from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Busy, GravenError
+from graven.core.policy import Policy
 from graven.core.spelling import encode_base64
 from graven.log.acts import rfc3339
 from graven.log.admin import READ
+from graven.log.history import checkpoint_time_s
 from graven.runtime.telemetry import METRICS_CONTENT_TYPE
 from graven.server.access import unauthenticated
 from graven.server.live import Live, events_only_here
 from graven.server.routes import TEXT, Ask, Endpoint, error_response, json_response
 
-TRUST = "operator-trusted: 0 witnesses"
 ROLLBACK_NOTE = "rollback of the whole host is only caught by a witness"
+ROLLBACK_NOTE_LOCAL = "rollback of the whole host is only caught by a witness elsewhere"
 
 
 def live(ask: Ask) -> Response:
@@ -77,21 +81,37 @@ ENDPOINTS = (
 
 def public_status(log: Log) -> dict[str, object]:
     """What anybody may know: origin, sizes, the published checkpoint."""
-    published = log.published
-    times = [signed.time for signed in published.signed if signed.time is not None]
+    panel = log.publisher.panel
     return {
         "origin": log.origin,
         "size": log.size,
-        "published": {
-            "size": published.checkpoint.size,
-            "root": encode_base64(published.checkpoint.root),
-            "time": rfc3339(max(times) * 1_000_000) if times else None,
-            "signatures": len(published.signed),
-            "state": TRUST,
-        },
+        "published": shown_checkpoint(log.published, panel.policy if panel is not None else None),
         "version": VERSION,
-        "note": ROLLBACK_NOTE,
+        "note": rollback_note(panel.policy if panel is not None else None),
     }
+
+
+def shown_checkpoint(published: SignedCheckpoint, policy: Policy | None) -> dict[str, object]:
+    """The published checkpoint, and who vouches for it, as every status tells it."""
+    time_s = checkpoint_time_s(published.data)
+    good = {signed.key for signed in published.signed}
+    counted = [witness.name for witness in policy.witnesses if witness.key in good] if policy is not None else []
+    seen, members = policy.tally(counted) if policy is not None else ((), ())
+    return {
+        "size": published.checkpoint.size,
+        "root": encode_base64(published.checkpoint.root),
+        "time": rfc3339(time_s * 1_000_000) if time_s is not None else None,
+        "signatures": sum(signed.key.name == published.checkpoint.origin for signed in published.signed),
+        "state": describe_trust(policy, counted),
+        "witnesses": {"cosigned": list(seen), "of": list(members)},
+    }
+
+
+def rollback_note(policy: Policy | None) -> str:
+    """What no start can notice by itself; empty where witnesses elsewhere would."""
+    if policy is None or not policy.witnesses:
+        return ROLLBACK_NOTE
+    return ROLLBACK_NOTE_LOCAL if all_on_this_host(policy) else ""
 
 
 def _operations(live: Live, log: Log) -> dict[str, object]:
@@ -104,7 +124,8 @@ def _operations(live: Live, log: Log) -> dict[str, object]:
     return {
         "state": "stopped" if error is not None else "stopping" if live.stopping else "working",
         "error": None if error is None else str(error),
-        "trouble": None if log.publisher.trouble is None else str(log.publisher.trouble),
+        "trouble": _trouble(log),
+        "witnesses": log.publisher.panel.status() if log.publisher.panel is not None else [],
         "uptime_s": round(live.uptime_s, 3),
         "queue": {
             "events": events,
@@ -125,6 +146,16 @@ def _operations(live: Live, log: Log) -> dict[str, object]:
         "classes": list(config.classes),
         "pid": os.getpid(),
     }
+
+
+def _trouble(log: Log) -> str | None:
+    """What is worth a look while the log works."""
+    if log.publisher.trouble is not None:
+        return str(log.publisher.trouble)
+    panel = log.publisher.panel
+    if panel is not None and not panel.numbers[2]:
+        return f"the published checkpoint is short of witnesses: {panel.trust}"
+    return None
 
 
 def _journal(folder: Path) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from graven.config import Config
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Broken, Busy
 from graven.journal.segment import list_segments
+from graven.log.history import checkpoint_time_s
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import Metrics, get_logger
 from graven.server.body import Allowance
@@ -166,8 +167,8 @@ class Live:
         clock = log.clock
 
         def published_age_s() -> float:
-            times = [signed.time for signed in log.published.signed if signed.time is not None]
-            return max(0.0, clock.now_us() / 1e6 - max(times)) if times else float("nan")
+            time_s = checkpoint_time_s(log.published.data)
+            return float("nan") if time_s is None else max(0.0, clock.now_us() / 1e6 - time_s)
 
         def window_age_s() -> float:
             oldest_us = window.oldest_us
@@ -178,6 +179,13 @@ class Live:
             "graven_published_size", "Entries the published checkpoint covers.", lambda: log.published.checkpoint.size
         )
         watch("graven_published_age_seconds", "Age of the published checkpoint.", published_age_s)
+        panel = log.publisher.panel
+        if panel is not None:
+            meaning = "Members of the policy's quorum that cosigned the published checkpoint."
+            watch("graven_witnesses_met", meaning, lambda: panel.numbers[0])
+            watch("graven_witnesses", "Members of the policy's quorum.", lambda: panel.numbers[1])
+            meaning = "1 while the published checkpoint has fewer cosignatures than the policy asks for."
+            watch("graven_witnesses_short", meaning, lambda: float(not panel.numbers[2]))
         watch("graven_queue_events", "Events queued for the writer.", lambda: writer.queued[0])
         watch("graven_queue_bytes", "Bytes queued for the writer.", lambda: writer.queued[1])
         watch("graven_bodies_in_flight_bytes", "Memory of bodies on their way in.", lambda: self.allowance.taken_bytes)

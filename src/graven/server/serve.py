@@ -191,7 +191,7 @@ class _Serving:
         listener: socket.socket,
         tls: ssl.SSLContext | None,
         ready: Callable[[Running], None],
-        opening: Callable[[], Log],
+        opening: Callable[..., Log],
     ) -> None:
         self._directory, self._config, self._listener, self._tls = directory, config, listener, tls
         self._ready, self._opening = ready, opening
@@ -211,7 +211,7 @@ class _Serving:
         sweeper = loop.create_task(self._sweep(live, access))
         try:
             await self._servers[0][0].up.wait()
-            log = await asyncio.to_thread(self._opening)
+            log = await asyncio.to_thread(self._opening, give_up=self._told.is_set)
             try:
                 live.adopt(log, loop)
                 if not self._told.is_set():
@@ -222,6 +222,9 @@ class _Serving:
                 await asyncio.to_thread(self._close, log, access)
             if (error := stopped(log)) is not None:
                 raise error
+        except Busy:
+            if not self._told.is_set():  # else: told to stop while it waited for witnesses
+                raise
         finally:
             live.stopping = True
             await self._stop_servers(live)

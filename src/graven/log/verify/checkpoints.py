@@ -1,7 +1,8 @@
 """The trees that were stated: by the published checkpoint, its history, the high-water mark, the marks in `state/`, and
 the checkpoint an auditor kept. Each is a size and a root; whether the journal leads to them is decided at the end.
 
-On a log's own directory every checkpoint must be signed by each of the log's keys, and by nobody unknown.
+On a log's own directory every checkpoint must be signed by each of the log's keys, and by nobody unknown: the other
+lines are good cosignatures of witnesses of a policy the log kept (`anchor/policies.py`), or one the caller gives.
 """
 
 from collections.abc import Sequence
@@ -40,6 +41,7 @@ class HistoryTask:
     directory: str
     paths: tuple[str, ...]
     keys: tuple[Key, ...]
+    witnesses: tuple[Key, ...] = ()
 
 
 @dataclass(slots=True)
@@ -50,7 +52,9 @@ class HistoryResult:
     findings: Findings = field(default_factory=Findings)
 
 
-def read_published(directory: Path, keys: Sequence[Key], findings: Findings) -> tuple[Stated | None, bool]:
+def read_published(
+    directory: Path, keys: Sequence[Key], findings: Findings, witnesses: Sequence[Key] = ()
+) -> tuple[Stated | None, bool]:
     """The published checkpoint, and whether it was signed as it must be. None where not even its text can be read."""
     place = "log/checkpoint"
     data = _read(directory / place, place, findings)
@@ -60,7 +64,7 @@ def read_published(directory: Path, keys: Sequence[Key], findings: Findings) -> 
         return None, False
     stated = _as_stated(data, "the published checkpoint", place)
     try:
-        open_own(data, keys)
+        open_own(data, keys, witnesses)
     except GravenError as error:
         findings.error(as_disproved(error, "the published checkpoint"), place)
         return stated, False
@@ -126,7 +130,7 @@ def verify_history(task: HistoryTask) -> HistoryResult:
             result.findings.note(f"a checkpoint of the history is empty, as a power cut may leave it: {path}")
             continue
         try:
-            signed = open_own(data, task.keys)
+            signed = open_own(data, task.keys, task.witnesses)
         except GravenError as error:
             result.findings.error(as_disproved(error, "a checkpoint of the history"), path)
             continue
@@ -176,9 +180,9 @@ def check_history(history: Sequence[Stated], roots: dict[int, bytes], end: int, 
         findings.disprove(what, _span(forked), 0, first)
 
 
-def open_own(data: bytes, keys: Sequence[Key]) -> SignedCheckpoint:
+def open_own(data: bytes, keys: Sequence[Key], witnesses: Sequence[Key] = ()) -> SignedCheckpoint:
     """A checkpoint from the log's own directory. Raises BadInput, Disproved."""
-    return open_checkpoint(data, keys, verify_signature, require_all=True, only_known=True)
+    return open_checkpoint(data, keys, verify_signature, cosigners=witnesses, require_all=True, only_known=True)
 
 
 def as_disproved(error: GravenError, subject: str) -> GravenError:

@@ -9,6 +9,7 @@ tiles there are, then the journal, which by then holds all of it. Nothing is eve
 from collections.abc import Sequence
 from pathlib import Path
 
+from graven.anchor.policies import kept_witness_keys
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.note import Key
 from graven.keys.keyring import Keyring
@@ -31,16 +32,19 @@ def verify_directory(
     keys: Sequence[Key],
     keyring: Keyring | None,
     own_keys: Sequence[Key] = (),
+    witnesses: Sequence[Key] = (),
     since: bytes | None = None,
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Report:
     """Verify a log's directory. It collects what is wrong and goes on; damage never raises.
 
-    `keys` are those the caller trusts the log by; `own_keys` are the others the log says are its own (they add no
-    trust, but each must have signed too, and no third may have). `keyring` None: no payload is opened; entries are
-    taken from the bundles, and the frames' checksums and roots are checked against them. `since` is a checkpoint of
-    this log that the caller kept: its tree must be the beginning of this one. `processes` None: one a core.
+    `keys` are those the caller trusts the log by; `own_keys` are the others the log says are its own: they add no
+    trust, but each must have signed too. No third may have but witnesses, those in `witnesses` and those of the
+    policies in the log's own `policies/`; their lines add no trust, and must be good. `keyring` None: no payload is
+    opened; entries are taken from the bundles, and the frames' checksums and roots are checked against them. `since`
+    is a checkpoint of this log that the caller kept: its tree must be the beginning of this one. `processes` None: one
+    a core.
 
     Raises:
         BadInput: the directory is no log at all, no key is given, or `since` is no checkpoint of this log.
@@ -54,7 +58,8 @@ def verify_directory(
     findings = Findings()
     kept = checkpoints.open_since(since, keys, findings) if since is not None else None
     try:
-        return _Verification(directory, every, keyring, findings, kept, progress, processes).run()
+        cosigners = tuple(dict.fromkeys((*witnesses, *kept_witness_keys(directory))))
+        return _Verification(directory, every, cosigners, keyring, findings, kept, progress, processes).run()
     except Broken as error:  # a process died: what is known is told
         findings.error(error)
         return Report(findings.problems, findings.disproved, findings.broken, findings.notes, 0, 0, 0, "not checked")
@@ -65,6 +70,7 @@ class _Verification:
         self,
         directory: Path,
         keys: tuple[Key, ...],
+        witnesses: tuple[Key, ...],
         keyring: Keyring | None,
         findings: Findings,
         since: Stated | None,
@@ -72,7 +78,7 @@ class _Verification:
         processes: int | None,
     ) -> None:
         self._directory, self._keys, self._keyring, self._findings = directory, keys, keyring, findings
-        self._progress, self._processes = progress, processes
+        self._witnesses, self._progress, self._processes = witnesses, progress, processes
         self._stated: list[Stated] = [since] if since is not None else []
         self._history: list[Stated] = []
         self._origin = keys[0].name
@@ -82,7 +88,7 @@ class _Verification:
         if not (directory / "graven.toml").is_file():
             findings.fail("a file of the log is missing", "graven.toml")
         history = layout.list_history(directory, findings)
-        published, proven = checkpoints.read_published(directory, self._keys, findings)
+        published, proven = checkpoints.read_published(directory, self._keys, findings, self._witnesses)
         self._check_keyring()
         highest = checkpoints.read_highest(self._keyring, self._keys, findings) if self._keyring else None
         mark, synced = checkpoints.read_marks(directory)
@@ -153,7 +159,7 @@ class _Verification:
     def _read_history(self, pool: Pool, paths: list[str]) -> None:
         step = checkpoints.HISTORY_NOTES_A_TASK
         tasks = (
-            HistoryTask(str(self._directory), tuple(paths[at : at + step]), self._keys)
+            HistoryTask(str(self._directory), tuple(paths[at : at + step]), self._keys, self._witnesses)
             for at in range(0, len(paths), step)
         )
         for _, result in pool.ordered(checkpoints.verify_history, tasks):
