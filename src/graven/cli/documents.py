@@ -17,6 +17,7 @@ from graven.core.evidence import parse_evidence, verify_evidence
 from graven.core.merkle import hash_leaf
 from graven.core.note import Key
 from graven.core.policy import Policy, open_trusted, shown
+from graven.core.prefix import open_prefix
 from graven.core.proof import entry_of_proof, parse_proof, verify_proof_counting
 from graven.core.receipt import Receipt, open_certificate, open_receipt, verify_opened
 from graven.core.spelling import encode_base64
@@ -25,8 +26,8 @@ from graven.keys.signature import verify_signature
 from graven.log.acts import rfc3339
 
 ANSWER_BYTES_MAX = 256 << 20
-_EVIDENCE, _PROOF, _ANSWER, _RECEIPT, _CERTIFICATE, _CHECKPOINT = (
-    "evidence", "tlog-proof", "answer", "receipt", "certificate", "checkpoint",
+_EVIDENCE, _PROOF, _ANSWER, _RECEIPT, _CERTIFICATE, _CHECKPOINT, _PREFIX = (
+    "evidence", "tlog-proof", "answer", "receipt", "certificate", "checkpoint", "prefix",
 )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def check_document(data: bytes, trust: Trust) -> Good:
     kind = kind_of(data)
     checks: Mapping[str, Callable[[bytes, Trust], Good]] = {
         _EVIDENCE: _check_evidence, _PROOF: _check_proof, _ANSWER: _check_answer, _RECEIPT: _check_receipt,
-        _CERTIFICATE: _check_certificate, _CHECKPOINT: _check_checkpoint,
+        _CERTIFICATE: _check_certificate, _CHECKPOINT: _check_checkpoint, _PREFIX: _check_prefix,
     }  # fmt: skip
     return checks[kind](data, trust)
 
@@ -86,7 +87,8 @@ def kind_of(data: bytes) -> str:
     if data.lstrip(b" \t\r\n").startswith(b"{"):
         fields = as_object(parse_document(data, max_bytes=ANSWER_BYTES_MAX, what="a file"), "file", keys=(), more=None)
         return _ANSWER if "receipt" in fields and "format" not in fields else _EVIDENCE
-    for start, kind in ((b"c2sp.org/tlog-proof@", _PROOF), (b"graven-receipt/", _RECEIPT)):
+    starts = ((b"c2sp.org/tlog-proof@", _PROOF), (b"graven-receipt/", _RECEIPT), (b"graven-prefix/", _PREFIX))
+    for start, kind in starts:
         if data.startswith(start):
             return kind
     return _CERTIFICATE if data.startswith(b"graven-receipt-key/") else _CHECKPOINT
@@ -149,6 +151,21 @@ def _check_checkpoint(data: bytes, trust: Trust) -> Good:
         ("root", encode_base64(head.root)),
     ]
     _add_signers(good, signed, witnesses, trust)
+    return good
+
+
+def _check_prefix(data: bytes, trust: Trust) -> Good:
+    """Two trees at once: the one that was signed, and the smaller one it provably begins with."""
+    larger, smaller, witnesses = open_prefix(data, trust.either, verify_signature)
+    head, beginning = larger.checkpoint, smaller.checkpoint
+    good = Good(_PREFIX, checkpoints=[larger, smaller])
+    good.rows = [
+        ("proved", f"{head.origin} signed a tree of {counted(head.size, 'entry', 'entries')}"),
+        ("begins", f"with a tree of {counted(beginning.size, 'entry', 'entries')} of this root"),
+        ("root", encode_base64(beginning.root)),
+    ]
+    good.fields = {"prefix_size": beginning.size, "prefix_root": encode_base64(beginning.root)}
+    _add_signers(good, larger, witnesses, trust)
     return good
 
 
