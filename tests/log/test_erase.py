@@ -1,7 +1,8 @@
 """Erasing a class of a segment: gone in every copy, the rest reads, proofs stay, and a crash at any step is mended."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from graven.core.errors import BadInput, Broken
 from graven.core.evidence import Withheld, parse_evidence, verify_evidence
 from graven.keys.signature import verify_signature
 from graven.log import acts
+from graven.log.block import encode_husk
 from graven.log.erase import erase_class
 from graven.log.types import Record
 from graven.runtime.clock import FixedClock
@@ -62,6 +64,8 @@ def test_events_and_raws_are_gone_and_the_rest_reads(directory: Path) -> None:
     before = records(directory)
     with open_log(directory, now_us=LATER_US) as log:
         certificate = erase(log)
+        held = [os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        assert not [name for name in held if str(directory) in name and name.endswith("(deleted)")]
         reads_as_erased(list(log.view.records(0, log.size)), before, certificate)
     reads_as_erased(records(directory), before, certificate)
     assert (certificate["generation"], certificate["keys_destroyed"]) == (1, 2)
@@ -182,6 +186,25 @@ def test_what_may_not_be_erased(directory: Path) -> None:
         assert log.size == size
 
 
+def test_a_husk_that_would_break_a_proof_is_never_put_in_place(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = records(directory)
+
+    def wrong(kind: int, slots: Sequence[tuple[bytes, bytes, bytes]]) -> bytes:
+        return encode_husk(kind, [(head, event[::-1], raw[::-1]) for head, event, raw in slots])
+
+    monkeypatch.setattr("graven.log.erase.encode_husk", wrong)
+    with open_log(directory, now_us=LATER_US) as log:
+        with pytest.raises(Broken, match="nothing was erased"):
+            erase(log)
+        assert list(log.view.records(0, len(before))) == before
+        monkeypatch.undo()
+        erase(log)
+        assert len(acts_of(log, acts.ERASURE)) == 2
+    assert verify(directory).exit_code == 0
+
+
 def test_erasing_twice_changes_nothing(directory: Path) -> None:
     with open_log(directory, now_us=LATER_US) as log:
         first = erase(log)
@@ -216,6 +239,8 @@ def judge_crashes(tmp_path: Path, share: int) -> None:
         root = tmp_path / "crashed"
         write_tree(root, crash.tree)
         try:
+            report = verify(root / "log")
+            assert report.exit_code == 0, report.problems
             for record, old in zip(read_beside(root / "log"), before, strict=False):
                 assert record.state == "erased" or record.event == old.event
             with open_log(root / "log", now_us=LATER_US, files=RecordingFiles(root)) as log:

@@ -11,6 +11,7 @@ from graven.app import Log, create_log, open_keyring, open_view
 from graven.config import load_config
 from graven.core.errors import Broken, Disproved, GravenError
 from graven.core.note import Note, format_note, parse_note
+from graven.journal import frame
 from graven.journal.mark import COMMITTED, Mark, encode_mark
 from graven.journal.segment import SegmentReader, list_segments
 from graven.keys.signer import LogSigner
@@ -440,6 +441,18 @@ def test_a_keyring_of_another_log_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "log.keys")
     shutil.copytree(other / "log.keys", tmp_path / "log.keys")
     refused(directory, "other signing keys")
+
+
+def test_a_whole_frame_that_does_not_lead_to_its_root_is_refused(crashed: Path) -> None:
+    """Nothing a crash does: somebody wrote it. It is refused even where nothing is known of it."""
+    forget_mark(crashed)
+    with SegmentReader(list_segments(str(crashed / "journal"))[-1]) as reader:
+        offset, header = [one for one in reader.walk() if one[1].count][-1]
+        sections = frame.decode_block(reader.frame(offset), header, place="")
+    forged = frame.encode_block(start=header.start, count=header.count, root=bytes(32), sections=sections)
+    path = segment(crashed)
+    path.write_bytes(path.read_bytes()[:offset] + forged)
+    assert f"at byte {offset}" in refused(crashed, "does not lead to the root its frame states").place
 
 
 def test_every_missing_file_of_the_journal_is_refused_or_harmless(crashed: Path) -> None:

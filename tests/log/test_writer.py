@@ -150,7 +150,8 @@ def test_hashes_that_collide_cost_a_read_and_never_a_record(directory: Path, mon
         with in_one_group(log, files) as answers:
             log.submit(batch(("d", "four"), ("e", "five"), ("d", "four")), answers.append)
             log.submit(batch(("e", "five"), ("d", "four")), answers.append)
-        assert [committed(one).duplicates for one in answers[1:]] == [((2, 6),), ((0, 7), (1, 6))]
+            log.submit(dataclasses.replace(batch(("d", "four")), source=2), answers.append)
+        assert [committed(one).duplicates for one in answers[1:]] == [((2, 6),), ((0, 7), (1, 6)), ()]
         assert not acts_of(log, acts.ID_CONFLICT)
 
 
