@@ -97,6 +97,23 @@ def test_a_configuration_or_keyring_that_cannot_be_read_is_broken(run: Run, log:
     assert "the keyring cannot be opened" in found["problems"][0]["what"] and found["key_source"] == "graven.toml"
 
 
+def test_a_log_that_says_itself_whom_to_believe_is_told(run: Run, log: str) -> None:
+    """Who can write the directory alone can put another log there, with a keyring of its own: only --vkey tells."""
+    vkey = run("vkey", "--dir", "log").stdout.strip()
+    assert read_json(run("verify", "--dir", "log", "--json"))["notes"] == []
+    run("init", "forged", "--origin", vkey.partition("+")[0], "--keys", "elsewhere")
+    shutil.rmtree("log")
+    Path("forged").rename("log")
+    (note,) = read_json(run("verify", "--dir", "log", "--json"))["notes"]
+    assert "vouches for itself" in note
+    assert f"note: {note}" in run("verify", "--dir", "log").stdout
+    shutil.rmtree("elsewhere")
+    shutil.rmtree("log.keys")
+    assert note in read_json(run("verify", "--dir", "log", "--json"))["notes"]
+    found = read_json(run("verify", "--dir", "log", "--json", "--vkey", vkey, exit_code=1))
+    assert note not in found["notes"]
+
+
 def test_a_damaged_mark_or_signing_key_is_told_once(run: Run, log: str) -> None:
     for name, code in (("highest-checkpoint", 1), ("log.mldsa44", 3)):
         path = Path("log.keys") / name

@@ -77,6 +77,7 @@ def command(
         )
     else:
         raise BadInput("no log is named", mend="--dir DIR, GRAVEN_DIR, or the URL of its tree")
+    report = replace(report, notes=(*trust.notes, *report.notes))
     if as_json:
         print_json(_as_json(report, trust, url or str(directory)))
     else:
@@ -91,9 +92,19 @@ class _Trust:
 
     keys: tuple[Key, ...]
     source: str
+    by_configuration: bool = False
     own: tuple[Key, ...] = ()
     keyring: Keyring | None = None
     problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A caution where the directory itself says whom to believe: who can write it can have made all of it anew."""
+        if not self.by_configuration:
+            return ()
+        return (
+            f"the keys are those {CONFIG_NAME} leads to, so the log vouches for itself: give --vkey, got elsewhere",
+        )
 
 
 def _trust(directory: Path, given: Sequence[Key]) -> _Trust:
@@ -109,11 +120,12 @@ def _trust(directory: Path, given: Sequence[Key]) -> _Trust:
     held = _signing_keys(keyring) if keyring is not None else ()
     own = tuple(dict.fromkeys((*named, *held)))
     if given:
-        return _Trust(tuple(given), "--vkey", own, keyring, problems)
+        return _Trust(tuple(given), "--vkey", own=own, keyring=keyring, problems=problems)
     if keyring is not None and held:
-        return _Trust(held, f"the keyring {keyring.directory}", own, keyring, problems)
+        led = config is not None and keys_dir(directory, config) != keys_dir(directory)
+        return _Trust(held, f"the keyring {keyring.directory}", led, own, keyring, problems)
     if own:
-        return _Trust(own, CONFIG_NAME, keyring=keyring, problems=problems)
+        return _Trust(own, CONFIG_NAME, by_configuration=True, keyring=keyring, problems=problems)
     if not any((directory / name).exists() for name in (CONFIG_NAME, "journal", "log")):
         raise BadInput("there is no log here", place=str(directory), mend="give the directory `graven init` made")
     raise Broken(
