@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -28,6 +29,16 @@ def test_what_is_no_token_is_refused(shared_server: Server, header: str) -> None
         method = "POST" if target == "/api/v1/events" else "GET"
         answer = shared_server.ask(method, target, EVENT, headers={"Authorization": header})
         assert answer.status == 401
+
+
+def test_two_tokens_are_none(shared_server: Server) -> None:
+    """Whoever stands in front may have judged the other one."""
+    token = shared_server.token("ingest", "read", name="twice")
+    for method, target in (("POST", "/api/v1/events"), ("GET", "/api/v1/events/0")):
+        with socket.create_connection(shared_server.address, timeout=10) as raw:
+            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n"
+            raw.sendall(f"{head}Authorization: Bearer {token}\r\nAuthorization: Bearer x\r\n\r\n".encode())
+            assert raw.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
 def test_a_token_does_what_its_scopes_say(shared_server: Server) -> None:

@@ -99,6 +99,7 @@ def test_proofs_and_evidence_hold_offline(filled: Server, token: str) -> None:
         "tile/64/000", "tile/0/000.p/0", "tile/00/000", "tile/entries/003", "tile/0/../../journal",
         "tile/0/%2e%2e/%2e%2e/checkpoint",
         "tile//000", "tile", "checkpoint/", "tile/0/000/", "tile/data/000", "tile/0/999999999999999999999",
+        "checkpoint%0a", "tile/0/000.p/1%0a",
     ],
 )  # fmt: skip
 def test_nothing_else_is_served(filled: Server, path: str) -> None:

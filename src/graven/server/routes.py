@@ -15,7 +15,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from graven.app import Log
 from graven.core.errors import BadInput, Broken, GravenError
@@ -96,13 +97,20 @@ def build_app(live: Live, access: Access, endpoints: Sequence[Endpoint]) -> Star
         by_path[endpoint.path][endpoint.method] = endpoint
     app = Starlette(
         routes=[
-            Route(path, partial(_serve, live, access, methods), methods=list(methods))
+            _Route(path, partial(_serve, live, access, methods), methods=list(methods))
             for path, methods in by_path.items()
         ],
         exception_handlers={HTTPException: partial(_no_route, live)},
     )
     app.router.redirect_slashes = False
     return app
+
+
+class _Route(Route):
+    """A route whose path is all there is: Starlette's own takes `/metrics%0a` for `/metrics`, as no proxy would."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.NONE, {}) if scope["path"].endswith("\n") else super().matches(scope)
 
 
 async def _serve(live: Live, access: Access, methods: Mapping[str, Endpoint], request: Request) -> Response:
@@ -125,8 +133,10 @@ async def _serve(live: Live, access: Access, methods: Mapping[str, Endpoint], re
 async def _answer(live: Live, access: Access, endpoint: Endpoint, request: Request) -> Response:
     principal = None
     if endpoint.knows_callers:
-        token = request.headers.get("authorization")
-        principal = access.who(live.opened(), request.scope, None if token is None else token.encode("latin-1"))
+        tokens = request.headers.getlist("authorization")
+        if len(tokens) > 1:
+            raise unauthenticated()
+        principal = access.who(live.opened(), request.scope, tokens[0].encode("latin-1") if tokens else None)
         if endpoint.scope is not None:
             if principal is None:
                 raise unauthenticated()
