@@ -11,11 +11,13 @@ import click
 from graven.audit.alarm import Webhook, round_fields, write_metrics
 from graven.audit.follow import Follower, Round
 from graven.audit.mirror import Stopped
+from graven.audit.serve import serve
 from graven.audit.site import HttpSite
 from graven.audit.statement import StatementKey, make_key, state_daily
 from graven.cli.files import read_file
 from graven.cli.options import json_option, path_option
 from graven.cli.output import counted, dump_json, print_error, print_fields, print_json, print_line, shown
+from graven.config import parse_listen
 from graven.core.errors import Disproved, GravenError
 from graven.core.note import format_vkey
 from graven.core.policy import parse_policy
@@ -95,6 +97,16 @@ def follow(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         ctx.exit(_follow_on(follower, tell, interval_s, stop))
+
+
+@command.command("serve")
+@_state
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Where to listen. Port 0: a free one.")
+@json_option
+def serve_(directory: Path, listen: str, as_json: bool) -> None:
+    """Serve the copy, read-only, until SIGTERM or Ctrl-C. Prints `listening on http://HOST:PORT` when it is ready."""
+    host, port = parse_listen(listen)
+    serve(directory, host, port, ready=lambda url: print_line(f"listening on {url}"))
 
 
 @command.command("init-key")

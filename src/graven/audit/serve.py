@@ -1,0 +1,111 @@
+"""The copy, served read-only in C2SP layout: `checkpoint`, `tile/…`, `tile/entries/…`, and nothing else.
+
+Only paths that `parse_path` knows are looked up, so nothing beside the published files can be reached. Files of the
+tree never change once served; `checkpoint` is asked for anew.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from graven.audit.site import FolderSite
+from graven.core.errors import BadInput, GravenError
+from graven.core.note import MAX_NOTE_BYTES
+from graven.core.tile import parse_path
+
+CONNECTIONS_MAX = 256
+KEEP_ALIVE_S = 30
+STOP_S_MAX = 10
+
+_FILE_BYTES_MAX = 256 * 34
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Door:
+    """The ASGI application."""
+
+    def __init__(self, directory: Path) -> None:
+        self._folder = FolderSite(directory)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        status, body, kind, cache = await asyncio.to_thread(self._answer, scope["method"], scope["path"])
+        headers = [
+            (b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"cache-control", cache),
+            (b"x-content-type-options", b"nosniff"),
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _answer(self, method: str, path: str) -> tuple[int, bytes, bytes, bytes]:
+        """Status, body, type, how long it may be kept."""
+        text, brief = b"text/plain; charset=utf-8", b"no-store"
+        if method not in ("GET", "HEAD"):
+            return 405, b"this copy is only read: GET\n", text, brief
+        name = path.removeprefix("/")
+        try:
+            if name != "checkpoint":
+                parse_path(name)
+            data = self._folder.get(name, MAX_NOTE_BYTES if name == "checkpoint" else _FILE_BYTES_MAX)
+        except BadInput:
+            data = None
+        except GravenError:
+            return 500, b"the copy cannot be read\n", text, brief
+        if data is None:
+            return 404, b"nothing is here: checkpoint, tile/, tile/entries/\n", text, brief
+        if name == "checkpoint":
+            return 200, data, text, b"max-age=2"
+        return 200, data, b"application/octet-stream", b"public, max-age=31536000, immutable"
+
+
+def serve(directory: Path, host: str, port: int, *, ready: Callable[[str], None]) -> None:
+    """Serve the copy in `directory` until SIGTERM or SIGINT. `ready` is called once with the URL, when it listens.
+
+    Raises BadInput: no copy, or an address that cannot be used.
+    """
+    if not (directory / "checkpoint").is_file():
+        raise BadInput("there is no copy of a log here", place=str(directory), mend="graven audit follow URL --state")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.create_server(address, family=family, backlog=CONNECTIONS_MAX)
+    except OSError as error:
+        raise BadInput(
+            f"nothing can listen there: {error.strerror}", place=f"{host}, port {port}",
+            mend="give a free port of this machine",
+        ) from None  # fmt: skip
+    with listener:
+        name, number = listener.getsockname()[:2]
+        ready(f"http://{f'[{name}]' if ':' in name else name}:{number}")
+        asyncio.run(_run(Door(directory), listener))
+
+
+async def _run(door: Door, listener: socket.socket) -> None:
+    server = _Uvicorn(
+        uvicorn.Config(
+            door, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
+            proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=STOP_S_MAX, limit_concurrency=CONNECTIONS_MAX,
+        )
+    )  # fmt: skip
+
+    def stop() -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    await server.serve(sockets=[listener])
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its signal handlers."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
