@@ -106,7 +106,7 @@ class WitnessPanel:
         """
         self.adopt(published)
         until_s = None if wait_s is None else time.monotonic() + wait_s
-        silent = list(self._clients)
+        silent, told = list(self._clients), dict[str, str]()
         while True:
             answers = self._ask_all(silent, lambda client: client.learn(published, highest, prove))
             for url, answer in answers.items():
@@ -125,7 +125,9 @@ class WitnessPanel:
                     mend='bring them back; or `[publish] witness_start = "go_on"`, which gives up being told of a '
                     "rollback",
                 )
-            logger.warning("waiting for witnesses; nothing is signed before", extra={"fields": _whys(answers)})
+            if (whys := _whys(answers)) != told:
+                told = whys
+                logger.warning("waiting for witnesses; nothing is signed before", extra={"fields": whys})
             time.sleep(LEARN_PAUSE_S if until_s is None else min(LEARN_PAUSE_S, PAUSE_S))
 
     def gather(self, target: SignedCheckpoint, prove: ProveGrowth) -> Witnessed:
