@@ -16,7 +16,7 @@ demo: set-up-run ## the same tour in a temporary directory, then the end
 	@exec $(BIN)/graven demo
 
 test: set-up-dev debian ## the tests, but for their long forms (PYTEST_ARGS='-k merkle' to choose)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
 
 tamper: set-up-dev debian ## the long forms: every byte flipped, every write a crash
 	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
