@@ -35,9 +35,9 @@ def story(steps: Sequence[Step]) -> list[Crash]:
     return crashes(steps)
 
 
-def test_one_crash_in_twelve_of_the_story(story: list[Crash], tmp_path: Path) -> None:
+def test_one_crash_in_twenty_of_the_story(story: list[Crash], tmp_path: Path) -> None:
     assert len(story) > 1_000
-    judge_all(sample(story, 12), tmp_path)
+    judge_all(sample(story, 20), tmp_path)
 
 
 @pytest.mark.slow
@@ -50,14 +50,14 @@ def test_a_crash_in_the_recovery_from_a_crash(story: list[Crash], tmp_path: Path
     torn = torn_frames(story)
     assert len(torn) > 20
     for number, crash in enumerate([torn[3], torn[-2]]):
-        judge_all(sample(second_crashes(crash, tmp_path), 8, number), tmp_path)
+        judge_all(sample(second_crashes(crash, tmp_path), 16, number), tmp_path)
 
 
 def test_the_power_fails_after_the_process_was_killed(steps: Sequence[Step], tmp_path: Path) -> None:
     owing = killed_with_debts(steps)
     assert len(owing) > 20
     for number, crash in enumerate([owing[1], owing[len(owing) // 2], owing[-2]]):
-        judge_all(sample(second_crashes(crash, tmp_path), 8, number), tmp_path)
+        judge_all(sample(second_crashes(crash, tmp_path), 20, number), tmp_path)
 
 
 @pytest.mark.slow

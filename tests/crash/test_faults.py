@@ -134,7 +134,7 @@ def test_a_crash_while_an_empty_segment_is_begun_again(directory: Path, tmp_path
     with Log.open(directory, clock=FixedClock(START_US), files=again) as log:
         Teller(log, again).append(("c", "after"))
     assert any("0001.seg" in step.path for step in again.steps)
-    for crash in crashes(again.steps, start=start, heard=heard)[::3]:
+    for crash in crashes(again.steps, start=start, heard=heard)[::9]:
         write_tree(tmp_path / "crashed", crash.tree)
         try:
             judge(
@@ -231,7 +231,7 @@ def fail_each(tmp_path: Path, code: int, share: int) -> None:
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_a_step_that_fails(tmp_path: Path, code: int) -> None:
-    fail_each(tmp_path, code, share=29)
+    fail_each(tmp_path, code, share=47)
 
 
 @pytest.mark.slow

@@ -5,11 +5,14 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from crash.disk import RecordingFiles, read_tree, write_tree
 from crash.enumerate_crashes import crashes
+from crash.story import small_config
 from graven.app import Log
+from graven.config.model import PublishConfig
 from graven.core.errors import Broken
 from graven.journal.mark import SYNCED, read_mark
 from graven.log.tail import Tail
@@ -110,9 +113,9 @@ def test_waiting_for_a_checkpoint(directory: Path) -> None:
         assert shown is not None and shown.checkpoint.size == 6
 
 
-def test_the_thread_publishes_by_itself(directory: Path) -> None:
-    with Log.open(directory, clock=FixedClock(START_US)) as log:
-        log.publisher._limits = type(log.publisher._limits)(interval_ms=10)
+def test_the_thread_publishes_by_itself(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(small_config(), publish=PublishConfig(interval_ms=10))
+    with Log.open(make_log(tmp_path, config=config), clock=FixedClock(START_US)) as log:
         answer = log.commit(Teller(log).batch((None, "x")), wait="published", timeout_s=20)
         assert log.published.checkpoint.size >= answer.size
 
