@@ -45,7 +45,7 @@ class Acts:
             data = act.data
             if act.action == acts.ERASURE:
                 self.erasures[act.index] = _named_key(data)
-            elif act.action in (acts.RECOVERY, acts.LOSS):
+            elif act.action in (acts.RECOVERY, acts.LOSS) and "file" in data:  # of a loss, nothing may be left
                 self.torn[str(data.get("file"))] = str(data.get("sha256"))
             elif act.action == acts.GENESIS and act.index == 0:
                 self.genesis = data
