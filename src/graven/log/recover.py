@@ -26,7 +26,7 @@ from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner
 from graven.log.block import open_block
 from graven.log.reader import JournalReader, KeyFinder
-from graven.log.tail import Tail
+from graven.log.tail import Tail, remove_larger
 
 _REMEDY = (
     "bring back the newest copy of the journal; or, where no published checkpoint is lost, `graven recover "
@@ -133,6 +133,7 @@ def _recover(
                     mend=_REMEDY,
                 )
         _write_again(files, journal, published.checkpoint.size, end)
+        remove_larger(files, directory / "log", end.size, published.checkpoint.size)
     finally:
         reader_.close()
     segment = None if end.closed else _resume(files, end)

@@ -12,6 +12,7 @@ from pathlib import Path
 from graven.core.errors import Disproved
 from graven.core.merkle import CompactRange, Nodes, compact_range_at, hash_leaves
 from graven.core.tile import WIDTH, bundle_path, decode_entries, encode_entries, parse_path, tile_nodes, tile_path
+from graven.journal.files import Files, write_atomic
 
 ENTRY_SIZE = 32
 
@@ -155,6 +156,37 @@ class DiskFetch:
 
 def disk_fetch(log: Path) -> DiskFetch:
     return DiskFetch(log)
+
+
+def remove_larger(files: Files, log: Path, size: int, published: int) -> None:
+    """Take away tiles and bundles of a larger tree than `size`: written, not published, and then its events were lost.
+
+    Left there, they would be of another tree than the one that grows now. What the `published` tree (no larger than
+    `size`) has in such a full tile is kept as the partial one it was. OSError passes through.
+    """
+    tile = log / "tile"
+    for folder in tile.iterdir() if tile.is_dir() else ():
+        shift = 8 * int(folder.name) if folder.name.isdecimal() else 0
+        item = ENTRY_SIZE if folder.name.isdecimal() else ENTRY_SIZE + 2
+        index, width = divmod(size >> shift, WIDTH)
+        while True:
+            full = log / (tile_path(int(folder.name), index) if folder.name.isdecimal() else bundle_path(index))
+            partial = full.with_name(full.name + ".p")
+            if not full.exists() and not partial.is_dir():
+                break
+            if full.exists():
+                kept = min(WIDTH, max(0, (published >> shift) - WIDTH * index))
+                if kept:
+                    if not partial.is_dir():
+                        files.mkdir(str(partial), 0o755)
+                    write_atomic(files, str(partial / str(kept)), full.read_bytes()[: item * kept])
+                files.remove(str(full))
+                files.sync_dir(str(full.parent))
+            for path in list(partial.iterdir()) if partial.is_dir() else ():
+                if path.name.isdecimal() and int(path.name) > width:
+                    files.remove(str(path))
+                    files.sync_dir(str(partial))
+            index, width = index + 1, 0
 
 
 def _read_tile(fetch: DiskFetch, level: int, index: int, width: int) -> bytes:

@@ -13,8 +13,9 @@ from graven.config import load_config
 from graven.journal.mark import COMMITTED, Mark, encode_mark
 from graven.log.verify import Report, verify_directory
 from graven.runtime.clock import FixedClock
+from tamper.frames import frames_of
 from tamper.logs import START_US as TAMPERED_US
-from tamper.logs import Tampered, batch_of, make_log
+from tamper.logs import Tampered, batch_of, flip, make_log
 
 AFTER_US = START_US + 10**12
 
@@ -172,3 +173,28 @@ def roll_back(log: Tampered) -> None:
     for path in (log.directory / "log" / "tile").rglob("*"):
         if path.is_file() and path.name.isdecimal() and path.parent.name == "000.p" and int(path.name) > 151:
             path.unlink()
+
+
+@pytest.mark.parametrize("more", [30, 300, 900])
+def test_tiles_of_events_that_were_lost_go_with_them(tmp_path: Path, more: int) -> None:
+    """Tiles were written, the power failed before they were signed, the events were lost and declared so."""
+    log = make_log(tmp_path / "log", events=100, block=10)
+    clock = FixedClock(TAMPERED_US + 100_000_000)
+    opened = Log.open(log.directory, clock=clock)
+    for start in range(1_000, 1_000 + more, 10):
+        opened.commit(batch_of(range(start, start + 10), clock.now_us()))
+    opened.publisher._write_tiles(opened.publisher._on_disk, opened.writer.size)
+    opened.writer.stop()
+    opened._abandon()
+    assert log.judge().exit_code == 0
+    path = log.segments[-1]
+    first_lost = frames_of(path)[4]
+    assert first_lost.header.start >= 101
+    flip(path, first_lost.offset + 200)
+    assert log.judge().exit_code == 1
+    with Log.open(log.directory, clock=clock, declare_loss="a bad disk") as again:
+        again.commit(batch_of(range(5_000, 5_010), clock.now_us()))
+        again.publish()
+    report = log.judge()
+    assert (report.exit_code, report.problems, report.payloads) == (0, (), "all")
+    assert report.size == first_lost.header.start + 11, "the loss is an event"
