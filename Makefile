@@ -1,7 +1,7 @@
 # Graven. `make run` on a fresh machine sets up everything it needs in .venv (once) and starts a demonstration.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint tamper bench lock clean set-up-run set-up-dev debian
+.PHONY: help run demo test check lint tamper bench wheel lock clean set-up-run set-up-dev debian
 export PYTHON
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -31,6 +31,10 @@ check: lint test ## what CI runs: lint, then the tests
 
 bench: set-up-dev debian ## the table of speeds, as ratios to the bare floor (BENCH_ARGS='--seconds 2')
 	@$(BIN)/python -m bench $(BENCH_ARGS)
+
+wheel: set-up-dev ## the wheel, in dist/
+	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --no-index -w dist .
+	@ls dist/*.whl
 
 lock: ## write the locks anew from pyproject.toml (needs uv; UPGRADE=1 for newer versions)
 	@UV="$(UV)" UPGRADE="$(UPGRADE)" scripts/lock.sh

@@ -45,6 +45,7 @@ from graven.log.view import View
 from graven.log.window import Window
 from graven.log.writer import Answer, Done, Limits, Wake, Writer, WriterState
 from graven.runtime.clock import Clock, SystemClock
+from graven.runtime.terminal import escape_for_terminal
 
 LOCAL_SOURCE = "local"
 REGISTERS_LAG_ENTRIES = 2_000
@@ -84,6 +85,12 @@ def create_log(
     """
     files, clock = files or LocalFiles(), clock or SystemClock()
     origin = check_origin(origin) if origin is not None else f"graven.invalid/{os.urandom(16).hex()}"
+    if (
+        escape_for_terminal(origin) != origin
+    ):  # it may be parsed, for ever; nobody shall be given one that looks like another
+        raise BadInput(
+            "an origin with invisible characters", place=escape_for_terminal(origin), mend="use plain letters"
+        )
     directory = directory.absolute()
     keyring_path = keyring_dir or keys_dir(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):

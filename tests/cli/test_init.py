@@ -60,3 +60,9 @@ def test_genesis_names_keys_and_sources(run: Run, made: str) -> None:
         assert [(source.number, source.name) for source in view.registers().sources.values()] == [(1, "local")]
     genesis = read_json(run("show", 0, "--dir", "log", "--json"))["event"]
     assert genesis["data"]["vkeys"][0] == made
+
+
+def test_an_origin_that_looks_like_another_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="invisible"):
+        create_log(tmp_path / "log", origin="example.com/lo\u200bg")
+    assert list(tmp_path.iterdir()) == []
