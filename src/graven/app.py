@@ -85,12 +85,9 @@ def create_log(
     """
     files, clock = files or LocalFiles(), clock or SystemClock()
     origin = check_origin(origin) if origin is not None else f"graven.invalid/{os.urandom(16).hex()}"
-    if (
-        escape_for_terminal(origin) != origin
-    ):  # it may be parsed, for ever; nobody shall be given one that looks like another
-        raise BadInput(
-            "an origin with invisible characters", place=escape_for_terminal(origin), mend="use plain letters"
-        )
+    if escape_for_terminal(origin) != origin:  # such a name could pass for another; only the format allows it
+        place = escape_for_terminal(origin)
+        raise BadInput("an origin with invisible characters", place=place, mend="use plain letters")
     directory = directory.absolute()
     keyring_path = keyring_dir or keys_dir(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli.calls import Run, read_json
-from graven.app import open_view
+from graven.app import create_log, open_view
+from graven.core.errors import BadInput
 
 
 def test_what_is_there_afterwards(run: Run) -> None:
