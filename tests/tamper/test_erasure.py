@@ -146,3 +146,14 @@ def test_damaged_keys_elsewhere_leave_it_open(log: Tampered) -> None:
     flip(log.keyring / "data" / f"{2_901:020d}.0.json", 200)
     report = log.judge()
     assert report.exit_code == 3
+
+
+@pytest.mark.parametrize("husks", [True, False])
+def test_not_even_an_event_lets_gravens_own_events_be_erased(log: Tampered, husks: bool) -> None:
+    index = append_erasure(log.directory, 0, acts.SELF_CLASS, "event", now_us=LATER_US)
+    if husks:
+        write_husks(log.directory, 0, acts.SELF_CLASS, "event", index)
+    destroy_key(log.directory, 0, acts.SELF_CLASS, "event")
+    report = log.judge()
+    assert report.exit_code == 1
+    assert any("Graven's own events" in problem.what for problem in report.problems)

@@ -64,7 +64,10 @@ def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Fin
     for (segment, class_name, kind, key_id, erasure), (first, last, count) in merged.items():
         key: DataKeyName = segment, class_name, kind, key_id.hex()
         place = f"segment {segment}, {kind}s of class {class_name}, key {key_id.hex()}"
-        if erasure is None:
+        if class_name == acts.SELF_CLASS:
+            missed.add(key)
+            say("Graven's own events, which nothing may erase, are gone", place, first, last + 1)
+        elif erasure is None:
             if key in erased:
                 findings.note(f"{count} {kind}s cannot be read: their key was erased, as an event says ({place})")
             else:
@@ -73,6 +76,8 @@ def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Fin
         elif own.erasures.get(erasure) != key:
             what = f"erased without an erasure event: index {erasure} names no such erasure"
             say(what, place, first, last + 1)
+        elif erasure <= last:
+            findings.disprove(f"erased by an event that came before: index {erasure}", place, first, last + 1)
         elif erasure >= published:
             findings.disprove(f"erased by an event that is not published: index {erasure}", place, first, last + 1)
         else:
@@ -90,7 +95,8 @@ def check_keys(
     erased = {key for index, key in own.erasures.items() if index < published}
     for class_name, kind, key_id in named:
         key: DataKeyName = segment, class_name, kind, key_id.hex()
-        if key_id not in held and key not in erased and key not in missed:
+        allowed = key in erased and class_name != acts.SELF_CLASS
+        if key_id not in held and not allowed and key not in missed:
             place = f"segment {segment}, {kind}s of class {class_name}, key {key_id.hex()}"
             say("a key id gone without an erasure event", place)
 
