@@ -456,7 +456,8 @@ class Log:
             )
         if serve:
             self._serving = True
-            shown, panel = self.published.checkpoint, self.publisher.panel
+            published, panel = self.published, self.publisher.panel  # another may follow while this is appended
+            shown = published.checkpoint
             start: dict[str, object] = {
                 "version": VERSION,
                 "config_sha256": digest,
@@ -465,7 +466,7 @@ class Log:
             if panel is not None:
                 start["witness_policy_sha256"] = panel.sha256
             self.append_act(acts.START, start)
-            self.publisher.history.pin(shown.size, self.published.data)
+            self.publisher.history.pin(shown.size, published.data)
 
     def _save_registers(self, shown: SignedCheckpoint) -> None:
         registers, size = self.registers, shown.checkpoint.size
