@@ -13,6 +13,7 @@ from graven.config import load_config
 from graven.journal.mark import COMMITTED, Mark, encode_mark
 from graven.log.verify import Report, verify_directory
 from graven.runtime.clock import FixedClock
+from log.logs import open_log
 from tamper.frames import frames_of
 from tamper.logs import START_US as TAMPERED_US
 from tamper.logs import Tampered, batch_of, flip, make_log
@@ -63,10 +64,10 @@ def test_every_crashed_log_verifies(story: list[Crash], tmp_path: Path) -> None:
 def log(tmp_path: Path) -> Tampered:
     """Two segments; ten events committed behind the published checkpoint."""
     made = make_log(tmp_path / "log", events=150, block=10)
-    clock = FixedClock(TAMPERED_US + 120_000_000)
-    opened = Log.open(made.directory, clock=clock)
-    opened.commit(batch_of(range(1_000, 1_010), clock.now_us()))
-    opened.writer.stop()  # and no more: nothing is published, as when the process is killed
+    now_us = TAMPERED_US + 120_000_000
+    opened = open_log(made.directory, now_us=now_us)  # which publishes nothing by itself
+    opened.commit(batch_of(range(1_000, 1_010), now_us))
+    opened.writer.stop()  # and no more, as when the process is killed
     opened._abandon()
     return made
 
