@@ -16,6 +16,7 @@ from graven.config.model import PublishConfig
 from graven.core.errors import Broken
 from graven.journal.mark import SYNCED, read_mark
 from graven.log.tail import Tail
+from graven.log.types import Committed
 from graven.runtime.clock import FixedClock
 from log.logs import START_US, Teller, make_log, open_log, verify
 
@@ -118,6 +119,22 @@ def test_the_thread_publishes_by_itself(tmp_path: Path) -> None:
     with Log.open(make_log(tmp_path, config=config), clock=FixedClock(START_US)) as log:
         answer = log.commit(Teller(log).batch((None, "x")), wait="published", timeout_s=20)
         assert log.published.checkpoint.size >= answer.size
+
+
+def test_a_start_pins_the_checkpoint_it_names(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is published while the start is being appended."""
+    append_act = Log.append_act
+
+    def publishing(self: Log, *args: Any, **kwargs: Any) -> Committed:
+        answer = append_act(self, *args, **kwargs)
+        self.publish()
+        return answer
+
+    monkeypatch.setattr(Log, "append_act", publishing)
+    with open_log(directory, serve=True):
+        (pinned,) = (directory / "checkpoints" / "pinned").iterdir()
+    assert pinned.read_text().splitlines()[1] == str(int(pinned.name)) == "1"
+    assert verify(directory).exit_code == 0
 
 
 def test_a_smaller_or_forked_tree_is_never_signed(directory: Path) -> None:

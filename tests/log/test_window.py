@@ -26,8 +26,7 @@ def ids(first: int, count: int, *, step: int = 1) -> list[tuple[str, int]]:
 
 def fill(one: Window, rows: list[tuple[str, int]], now_us: int = 0, *, size: int | None = None) -> None:
     marks = one.fingerprints(1, [event_id for event_id, _ in rows])
-    pairs = [(mark, index) for mark, (_, index) in zip(marks, rows, strict=True)]
-    one.add(pairs, now_us, size=rows[-1][1] + 1 if size is None else size)
+    one.add(marks, [index for _, index in rows], now_us, size=rows[-1][1] + 1 if size is None else size)
 
 
 def found(one: Window, event_id: str, source: int = 1) -> list[int]:
@@ -202,10 +201,10 @@ def test_what_could_not_be_written_is_written_later(tmp_path: Path) -> None:
 def test_events_without_ids_are_passed_over_at_a_start(tmp_path: Path) -> None:
     one = window(tmp_path)
     fill(one, ids(0, 1))
-    one.add([], 0, size=CURSOR_ENTRIES)
+    one.add([], [], 0, size=CURSOR_ENTRIES)
     assert len(one) == 1
-    one.add([], 0, size=CURSOR_ENTRIES + 1)
-    one.add([], 0, size=CURSOR_ENTRIES + 2)
+    one.add([], [], 0, size=CURSOR_ENTRIES + 1)
+    one.add([], [], 0, size=CURSOR_ENTRIES + 2)
     one.close()
     again = window(tmp_path)
     assert again.load(CURSOR_ENTRIES + 2, 0) == CURSOR_ENTRIES + 1

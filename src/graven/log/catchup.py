@@ -78,7 +78,7 @@ def load_window(window: Window, *, reader: JournalReader, size: int, ids_max: in
         window.start_over()
         start = max(0, size - ids_max)
     oldest_us = now_us - window.window_us
-    pairs: list[tuple[int, int]] = []
+    marks, indexes = list[int](), list[int]()
     seen: Counter[int] = Counter()
     for record in reader.records(start, size) if start < size else ():
         if record.event is None or record.head is None or record.head.received_us < oldest_us:
@@ -88,8 +88,9 @@ def load_window(window: Window, *, reader: JournalReader, size: int, ids_max: in
             (mark,) = window.fingerprints(record.head.source, [event_id])
             seen[mark] += 1
             if seen[mark] <= CANDIDATES_MAX:
-                pairs.append((mark, record.index))
-    window.add(pairs, now_us, size=size)
+                marks.append(mark)
+                indexes.append(record.index)
+    window.add(marks, indexes, now_us, size=size)
 
 
 def _root_at(tail: Tail, size: int) -> bytes | None:

@@ -121,19 +121,20 @@ class Window:
                 at = (at + 1) & mask
         return found
 
-    def add(self, pairs: Sequence[tuple[int, int]], now_us: int, *, size: int) -> None:
-        """Remember (fingerprint, index) pairs of a committed block, and write them behind the others on disk.
+    def add(self, fingerprints: Sequence[int], indexes: Sequence[int], now_us: int, *, size: int) -> None:
+        """Remember ids of a committed block, each with its event's index, and write them behind the others on disk.
 
         The caller leaves out what would be more than `CANDIDATES_MAX` of one fingerprint. `size` is the log's after the
         block. A failed write is no failure of the log: it is tried again with the next block, and what a file lacks at
         a start is read from the journal.
         """
-        if pairs:
-            self._covered = pairs[-1][1] + 1
+        if indexes:
+            self._covered = indexes[-1] + 1
         if size - self._covered >= CURSOR_ENTRIES:
-            pairs = [*pairs, (_NO_ID, size - 1)]
+            fingerprints, indexes = [*fingerprints, _NO_ID], [*indexes, size - 1]
             self._covered = size
-        while pairs:
+        at = 0
+        while at < len(indexes):
             generation = self._generations[-1]
             room = generation.capacity - len(generation.indexes)
             if not room:
@@ -142,9 +143,9 @@ class Window:
             if not len(generation.indexes):
                 generation.first_us = now_us
             generation.last_us = now_us
-            now = pairs[:room]
-            _insert(generation, array("Q", [one for one, _ in now]), array("Q", [index for _, index in now]))
-            pairs = pairs[room:]
+            now = slice(at, at + room)
+            _insert(generation, array("Q", fingerprints[now]), array("Q", indexes[now]))
+            at += room
         self._drop_old(now_us)
         self._flush()
 

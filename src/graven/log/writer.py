@@ -12,10 +12,9 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from graven.core.errors import BadInput, Broken, Busy, GravenError
@@ -27,15 +26,15 @@ from graven.journal.mark import Mark, MarkFile
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.signer import LogSigner, ReceiptSigner
-from graven.log import acts
-from graven.log.block import Built, Draft, SectionKeys, build
+from graven.log.block import Built, SectionKeys, build
 from graven.log.opened import open_receipt_for
+from graven.log.plan import Plan, Planner
 from graven.log.reader import JournalReader
 from graven.log.registers import Registers
 from graven.log.seal import ZSTD_LEVEL, DataKey, zstd
 from graven.log.tail import Tail
 from graven.log.types import Batch, Committed
-from graven.log.window import CANDIDATES_MAX, Window
+from graven.log.window import Window
 from graven.runtime.clock import Clock
 
 Answer = Committed | GravenError
@@ -47,15 +46,6 @@ RECEIPT_SPAN = 1 << 24
 
 EVENTS_MAX = frame.COUNT_MAX // 4
 """Events in one batch: a frame has room for them, the rest of their group, and a note on each."""
-
-_CLOCK_FALL_US = 1_000_000
-
-
-class _Id(msgspec.Struct):
-    id: str | None = None
-
-
-_read_id = msgspec.json.Decoder(_Id).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,55 +82,6 @@ class WriterState:
     last_received_us: int = 0
 
 
-@dataclass(slots=True)
-class _Plan:
-    """One group, sorted out: what is new and where it will stand."""
-
-    start: int
-    events: list[bytes] = field(default_factory=list)
-    heads: list[tuple[int, int, int]] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    raws: list[bytes | None] = field(default_factory=list)
-    any_raw: bool = False
-    window: list[tuple[int, int]] = field(default_factory=list)
-    marks: dict[int, int] = field(default_factory=dict)  # fingerprint -> first index of this group
-    more: dict[int, list[int]] = field(default_factory=dict)  # and the others, where bytes differ
-    last_received_us: int = 0
-    notes: list[bytes] = field(default_factory=list)
-    self_events: list[int] = field(default_factory=list)
-
-    def take(self, batch: Batch, keep: Sequence[int], first: int) -> None:
-        """Give the kept positions of a batch the next indexes."""
-        if not keep:
-            return
-        whole = len(keep) == len(batch.events)
-        names: str | list[str] = batch.class_name
-        if not isinstance(names, str) and not whole:
-            names = [names[position] for position in keep]
-        self.add(batch.source, batch.received_us, batch.events if whole else [batch.events[p] for p in keep], names)
-        if batch.raws:
-            self.any_raw = True
-            self.raws += [batch.raws[position] for position in keep]
-        else:
-            self.raws += [None] * len(keep)
-        if batch.source == acts.SELF_SOURCE:
-            self.self_events += range(first, first + len(keep))
-
-    def add(self, source: int, received_us: int, events: Sequence[bytes], classes: str | Sequence[str]) -> None:
-        self.events += events
-        self.heads.append((len(events), source, received_us))
-        self.classes += [classes] * len(events) if isinstance(classes, str) else classes
-
-    def source_at(self, index: int) -> int:
-        """The source of an event of this group."""
-        end = self.start
-        for count, source, _ in self.heads:
-            end += count
-            if index < end:
-                return source
-        raise IndexError(index)
-
-
 class Writer:
     """Takes batches from any thread, commits them in groups, answers through `wake`."""
 
@@ -160,6 +101,7 @@ class Writer:
         self._keys: SectionKeys = {}
         if state.segment is not None:
             self._keys = _open_keys(state.keyring, state.segment.header)
+        self._planner = Planner(state.window, state.reader, clock)
         self._certificate: tuple[int, bytes] | None = None
         self._classes = frozenset(state.classes)
         self._thread = threading.Thread(target=self._run, name="graven-writer", daemon=True)
@@ -287,16 +229,10 @@ class Writer:
 
     def _commit(self, group: list[tuple[Batch, Done]]) -> list[tuple[Done, Answer]]:
         state = self.state
-        plan = _Plan(state.tail.size)
-        now_us = self._clock.now_us()
-        placed = [self._place(plan, batch) for batch, _ in group]
-        self._note_clock(plan, [batch.received_us for batch, _ in group])
-        if plan.notes:
-            plan.self_events += range(plan.start + len(plan.events), plan.start + len(plan.events) + len(plan.notes))
-            plan.add(acts.SELF_SOURCE, now_us, plan.notes, acts.SELF_CLASS)
-            plan.raws += [None] * len(plan.notes)
-        built = self._append(plan, now_us) if plan.events else None
-        state.last_received_us = plan.last_received_us
+        batches = [batch for batch, _ in group]
+        plan, placed = self._planner.plan(batches, start=state.tail.size, last_received_us=state.last_received_us)
+        built = self._append(plan) if plan.events else None
+        state.last_received_us = batches[-1].received_us
         receipt = self._receipt()
         answers: list[tuple[Done, Answer]] = []
         for (batch, done), (first, fresh, duplicates) in zip(group, placed, strict=True):
@@ -314,133 +250,35 @@ class Writer:
             callback(state.tail.size)
         return answers
 
-    def _place(self, plan: _Plan, batch: Batch) -> tuple[int, int, tuple[tuple[int, int], ...]]:
-        """Find duplicates, give the rest their indexes: (first index, how many are new, duplicates)."""
-        first = plan.start + len(plan.events)
-        with_id = [position for position, event_id in enumerate(batch.ids) if event_id is not None]
-        marks = self.state.window.fingerprints(
-            batch.source, [event_id for event_id in batch.ids if event_id is not None]
-        )
-        fresh_marks = dict.fromkeys(marks)
-        seen = len(fresh_marks) < len(marks) or not plan.marks.keys().isdisjoint(fresh_marks)
-        if seen or self.state.window.known(marks):
-            return self._place_one_by_one(plan, batch, first, dict(zip(with_id, marks, strict=True)))
-        plan.take(batch, range(len(batch.events)), first)
-        pairs = [(mark, first + position) for mark, position in zip(marks, with_id, strict=True)]
-        plan.window += pairs
-        plan.marks.update(pairs)
-        return first, len(batch.events), ()
-
-    def _place_one_by_one(
-        self, plan: _Plan, batch: Batch, first: int, marks: dict[int, int]
-    ) -> tuple[int, int, tuple[tuple[int, int], ...]]:
-        """As `_place`, for a batch of which some id may have come before."""
-        keep: list[int] = []
-        duplicates: list[tuple[int, int]] = []
-        for position, event_id in enumerate(batch.ids):
-            index = first + len(keep)
-            if event_id is not None:
-                mark = marks[position]
-                candidates = self._candidates(plan, mark)
-                copy, other = self._resolve(plan, batch, candidates, event_id, position, keep, first)
-                if copy is not None:
-                    duplicates.append((position, copy))
-                    continue
-                if other is not None:
-                    data = {"source": batch.source, "first": other, "second": index}
-                    plan.notes.append(acts.act(acts.ID_CONFLICT, now_us=self._clock.now_us(), data=data))
-                if len(candidates) < CANDIDATES_MAX:
-                    if plan.marks.setdefault(mark, index) != index:
-                        plan.more.setdefault(mark, []).append(index)
-                    plan.window.append((mark, index))
-            keep.append(position)
-        plan.take(batch, keep, first)
-        return first, len(keep), tuple(duplicates)
-
-    def _candidates(self, plan: _Plan, mark: int) -> list[int]:
-        """Indexes of earlier events that may have this id, those of this group last; bounded, or one id sent over and
-        over with other bytes would cost more each time."""
-        candidates = self.state.window.find(mark)
-        if mark in plan.marks:
-            candidates = [*candidates, plan.marks[mark], *plan.more.get(mark, ())]
-        return candidates[:CANDIDATES_MAX]
-
-    def _resolve(
-        self,
-        plan: _Plan,
-        batch: Batch,
-        candidates: Sequence[int],
-        event_id: str,
-        position: int,
-        keep: Sequence[int],
-        first: int,
-    ) -> tuple[int | None, int | None]:
-        """(index of an identical earlier event, index of one with this id and other bytes)."""
-        event, raw = batch.events[position], batch.raws[position] if batch.raws else None
-        other: int | None = None
-        for index in candidates:
-            if index >= first:  # earlier in this very batch, not yet in the plan
-                earlier = keep[index - first]
-                stored, stored_raw = batch.events[earlier], batch.raws[earlier] if batch.raws else None
-            elif index >= plan.start:
-                if plan.source_at(index) != batch.source:
-                    continue
-                stored, stored_raw = plan.events[index - plan.start], plan.raws[index - plan.start]
-            else:
-                record = self.state.reader.read(index)
-                if record.event is None or record.head is None or record.head.source != batch.source:
-                    continue
-                if record.head.received_us < batch.received_us - self.state.window.window_us:
-                    continue
-                stored, stored_raw = record.event, record.raw
-            if stored == event and stored_raw == raw:
-                return index, None
-            if other is None and _read_id(stored).id == event_id:
-                other = index
-        return None, other
-
-    def _note_clock(self, plan: _Plan, received: Sequence[int]) -> None:
-        last = self.state.last_received_us
-        for received_us in received:
-            if received_us < last - _CLOCK_FALL_US:
-                plan.notes.append(
-                    acts.act(
-                        acts.CLOCK_FALL, now_us=self._clock.now_us(), data={"before_us": last, "after_us": received_us}
-                    )
-                )
-            last = received_us
-        plan.last_received_us = last
-
-    def _append(self, plan: _Plan, now_us: int) -> Built:
+    def _append(self, plan: Plan) -> Built:
         """One durable frame. Nothing of the state changes unless it is."""
-        state = self.state
+        state, now_us = self.state, self._clock.now_us()
         names = set(plan.classes)
         if state.segment is None or self._is_full(state.segment, now_us) or not self._has_keys(names):
             self._roll(now_us)
         assert state.segment is not None
-        draft = Draft(
-            plan.events,
-            tuple(plan.heads),
-            names.pop() if len(names) == 1 else plan.classes,
-            plan.raws if plan.any_raw else None,
-        )
-        built = build(draft, self._keys, state.log_id, self._compressor)
+        built = build(plan.draft(), self._keys, state.log_id, self._compressor)
         extended, completed = state.tail.range.extend(built.leaves)
-        data = frame.encode_block(
-            start=plan.start, count=len(plan.events), root=extended.root(), sections=built.sections
-        )
+        root = extended.root()
+        data = frame.encode_block(start=plan.start, count=len(plan.events), root=root, sections=built.sections)
         state.segment.append(data, plan.start)
-        self._committed(plan, built, extended, completed, now_us)
+        self._committed(plan, built, extended, root, completed, now_us)
         return built
 
     def _committed(
-        self, plan: _Plan, built: Built, extended: CompactRange, completed: list[list[bytes]], now_us: int
+        self,
+        plan: Plan,
+        built: Built,
+        extended: CompactRange,
+        root: bytes,
+        completed: list[list[bytes]],
+        now_us: int,
     ) -> None:
         state = self.state
         state.tail.add(extended, completed, built.entries)
         try:
-            state.mark.write(Mark(extended.size, extended.root()))
-            state.window.add(plan.window, now_us, size=extended.size)
+            state.mark.write(Mark(extended.size, root))
+            state.window.add(plan.fingerprints, plan.indexes, now_us, size=extended.size)
         except OSError as error:
             raise Broken("the log's state could not be written", place=error.strerror or "") from None
         for index in plan.self_events:
