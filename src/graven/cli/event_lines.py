@@ -7,12 +7,10 @@ is shown as its text.
 import json
 from collections.abc import Sequence
 
-from graven.core.commitment import Head
+from graven.check.words import Row, caution_rows
 from graven.core.errors import BadInput
-from graven.event import Actor, Change, Event, Scope, Target, decode_event, duplicate_keys
-from graven.log.acts import rfc3339
+from graven.event import Actor, Change, Event, Scope, Target, decode_event
 
-Row = tuple[str, object]
 _LISTED_MAX = 10
 _JSON_CHARS_MAX = 500
 
@@ -51,21 +49,6 @@ def event_rows(event: bytes) -> list[Row]:
         ("id", decoded.id),
     ]
     return rows + caution_rows(event)
-
-
-def caution_rows(event: bytes) -> list[Row]:
-    """A row that flags keys given twice, if there are any."""
-    doubled = duplicate_keys(event)
-    if not doubled:
-        return []
-    return [
-        ("caution", f"keys given twice: {', '.join(doubled)}; the last counts here, other readers may take the first")
-    ]
-
-
-def head_row(head: Head, source: str = "") -> Row:
-    """What the log itself says of an event. `source` is the name of its number, where it is known."""
-    return ("received", f"{rfc3339(head.received_us)} from source {head.source}{f' ({source})' if source else ''}")
 
 
 def who(actor: Actor) -> str:

@@ -11,11 +11,15 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from graven.core.errors import BadInput, Busy, Disproved, GravenError
-from graven.runtime.terminal import escape_for_terminal
+from graven.check.words import counted as counted
+from graven.check.words import dump_json as dump_json
+from graven.check.words import error_fields as error_fields
+from graven.check.words import faults_of as faults_of
+from graven.check.words import lines_of
+from graven.check.words import shown as shown
+from graven.core.errors import BadInput, GravenError
 
 _NOT_ASCII = re.compile(r"[^\x20-\x7e]")
-_LABEL_WIDTH = 11
 
 
 class Refused(BadInput):
@@ -26,16 +30,6 @@ class Refused(BadInput):
         self.errors = errors
 
 
-def shown(value: object) -> str:
-    """`value` as one line that is safe to show."""
-    return escape_for_terminal(str(value))
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """`1 entry`, `2 entries`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
-
-
 def print_line(text: str = "") -> None:
     """One line of text that is already safe."""
     click.echo(text)
@@ -43,9 +37,8 @@ def print_line(text: str = "") -> None:
 
 def print_fields(rows: Iterable[tuple[str, object]], *, indent: int = 2) -> None:
     """Labels and values, aligned; values are escaped, empty ones left out."""
-    for label, value in rows:
-        if value not in (None, ""):
-            click.echo(f"{' ' * indent}{label:<{_LABEL_WIDTH}} {shown(value)}")
+    for line in lines_of(rows, indent=indent):
+        click.echo(line)
 
 
 def print_json(value: Mapping[str, object]) -> None:
@@ -57,11 +50,6 @@ def print_bytes(data: bytes) -> None:
     """Bytes as they are: notes, proofs and evidence, which are text of our own."""
     sys.stdout.flush()
     click.echo(data, nl=False)
-
-
-def dump_json(value: object) -> str:
-    """JSON in printable ASCII, on one line. Raises ValueError for NaN and infinities."""
-    return json.dumps(value, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def verbatim_json(text: str) -> str:
@@ -79,36 +67,6 @@ def print_error(error: GravenError, *, as_json: bool) -> None:
         at = f"line {fault['line']}" if "line" in fault else f"event {fault['position']}"
         mend = f". Mend: {fault['mend']}" if fault["mend"] else ""
         click.echo("  " + shown(f"{at}, {fault['path']}: {fault['what']}{mend}"), err=True)
-
-
-def error_fields(error: GravenError) -> dict[str, object]:
-    """An error as a JSON object."""
-    fields: dict[str, object] = {
-        "kind": _kind(error),
-        "what": error.what,
-        "place": error.place,
-        "mend": error.mend,
-        "exit_code": error.exit_code,
-    }
-    if isinstance(error, Disproved):
-        fields |= {"expected": error.expected, "found": error.found}
-    if isinstance(error, Busy):
-        fields["retry_after_s"] = error.retry_after_s
-    if faults := faults_of(error):
-        fields["errors"] = faults
-    return fields
-
-
-def faults_of(error: GravenError) -> list[dict[str, object]]:
-    """The single faults a refusal lists."""
-    return list(getattr(error, "errors", ()))
-
-
-def _kind(error: GravenError) -> str:
-    for kind, name in ((BadInput, "bad_input"), (Disproved, "disproved"), (Busy, "busy")):
-        if isinstance(error, kind):
-            return name
-    return "broken"
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from graven.app import open_view
-from graven.cli.event_lines import Row, event_rows, head_row
+from graven.check.words import Row, head_row
+from graven.cli.event_lines import event_rows
 from graven.cli.options import dir_option, json_option
 from graven.cli.output import dump_json, print_fields, print_line, verbatim_json
 from graven.core.commitment import NO_RAW

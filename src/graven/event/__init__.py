@@ -3,6 +3,7 @@
 `model` is the model itself, `decode` one event within limits, `body` a whole request, `explain` the words of a refusal.
 """
 
+from graven.core.doubled import duplicate_keys
 from graven.event.body import (
     FAULTS_MAX,
     QUARANTINE_ACTION,
@@ -13,7 +14,7 @@ from graven.event.body import (
     quarantine,
     split_body,
 )
-from graven.event.decode import DEPTH_MAX, KEYS_MAX, MAX_EVENT_BYTES, decode_event, duplicate_keys
+from graven.event.decode import DEPTH_MAX, KEYS_MAX, MAX_EVENT_BYTES, decode_event
 from graven.event.model import (
     CATEGORIES,
     ID_BYTES_MAX,

@@ -7,15 +7,13 @@ Limits, counted on the bytes, so that every reader counts the same: size, nestin
 duplicate counts). The exact count runs only where a cheap upper bound allows a limit to be passed.
 """
 
-import json
 import re
 from datetime import UTC
-from typing import Any
 
 from msgspec.json import Decoder
 
 from graven.core.errors import BadInput
-from graven.event.explain import DEPTH_MAX, DEPTH_MEND, explain, format_key
+from graven.event.explain import DEPTH_MAX, DEPTH_MEND, explain
 from graven.event.model import ID_BYTES_MAX, Event
 
 __all__ = [
@@ -25,12 +23,10 @@ __all__ = [
     "MAX_EVENT_BYTES",
     "check_event",
     "decode_event",
-    "duplicate_keys",
 ]
 
 MAX_EVENT_BYTES = 1 << 20
 KEYS_MAX = 10_000
-DUPLICATES_MAX = 100
 
 _KEY_BYTES_MIN = 4  # `"":0`, the shortest key with its value
 LONG_BYTES = KEYS_MAX * _KEY_BYTES_MIN  # shorter bytes cannot hold too many keys
@@ -71,42 +67,6 @@ def check_event(event: Event, slice_: bytes) -> None:
         raise BadInput("the time is not in UTC", place="$.time", mend="convert it and write it with a Z at its end")
     if event.id is not None and not event.id.isascii() and len(event.id.encode()) > ID_BYTES_MAX:
         raise BadInput(f"the id is longer than {ID_BYTES_MAX} bytes", place="$.id", mend="send a shorter id")
-
-
-def duplicate_keys(slice_: bytes) -> list[str]:
-    """The JSON paths of keys that stand twice or more in one object, in order, the first 100.
-
-    The last one counts for Graven; other readers may take the first. Raises BadInput when it is not JSON.
-    """
-    try:
-        root: Any = json.loads(
-            slice_.decode(), object_pairs_hook=_Pairs, parse_int=str, parse_float=str, parse_constant=_refuse_constant
-        )
-    except (ValueError, RecursionError) as error:
-        raise BadInput(
-            "the bytes are not a JSON document", place="$", mend="compare them with what was sent"
-        ) from error
-    found: list[str] = []
-    waiting: list[tuple[str, Any]] = [("$", root)]
-    while waiting and len(found) < DUPLICATES_MAX:
-        path, value = waiting.pop()
-        if isinstance(value, _Pairs):
-            seen: dict[str, int] = {}
-            for key, _ in value:
-                seen[key] = seen.get(key, 0) + 1
-            found += [path + format_key(key) for key, times in seen.items() if times > 1]
-            waiting += [(path + format_key(key), inner) for key, inner in reversed(value) if isinstance(inner, list)]
-        elif isinstance(value, list):
-            waiting += [(f"{path}[{i}]", value[i]) for i in range(len(value) - 1, -1, -1) if isinstance(value[i], list)]
-    return found[:DUPLICATES_MAX]
-
-
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as its pairs, in order, duplicates kept."""
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 def _too_long(slice_: bytes) -> BadInput:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from graven.core.doubled import KEY_CHARS_MAX, format_key
 from graven.core.errors import BadInput
 from graven.event.model import (
     CATEGORIES,
@@ -28,9 +29,8 @@ from graven.event.model import (
     Target,
 )
 
-__all__ = ["DEPTH_MAX", "DEPTH_MEND", "explain", "format_key"]
+__all__ = ["DEPTH_MAX", "DEPTH_MEND", "explain"]
 
-KEY_CHARS_MAX = 64  # of one key, in a path that is shown
 DEPTH_MAX = 64
 INTEGER_DIGITS_MAX = 4300  # what Python reads by default, and msgspec with it
 DEPTH_MEND = "flatten it, or put the deep part as one JSON string under `data`"
@@ -83,7 +83,6 @@ _EXPECTED = re.compile(r"\AExpected `([\w |]+)`, got `(\w+)`\Z")
 _LENGTH = re.compile(r"\AExpected `str` of length (>=|<=) (\d+)\Z")
 _RANGE = re.compile(r"\AExpected `int` (>=|<=) (\d+)\Z")
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*\Z")
 
 _OUT_OF_RANGE = object()
 _TIME_MEND = "write RFC 3339 in UTC, like 2026-03-01T08:30:00.123Z; write a leap second as 23:59:59.999999Z"
@@ -108,14 +107,6 @@ def explain(error: Exception, slice_: bytes, *, subject: str = "event") -> BadIn
     if "[...]" in path:
         path = _name_keys(path, slice_)
     return _explain_value(text, path)
-
-
-def format_key(key: str) -> str:
-    """One key as a step of a JSON path: `.name` where it can be, else quoted in ASCII and cut to 64 characters."""
-    if len(key) <= KEY_CHARS_MAX and _PLAIN_KEY.match(key):
-        return f".{key}"
-    shown = key if len(key) <= KEY_CHARS_MAX else key[:KEY_CHARS_MAX] + "..."
-    return f"[{json.dumps(shown)}]"
 
 
 def _explain_utf8(slice_: bytes, subject: str) -> BadInput:

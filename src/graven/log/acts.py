@@ -6,9 +6,10 @@ take them along.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import msgspec
+
+from graven.runtime.clock import rfc3339 as rfc3339
 
 SELF_SOURCE = 0
 SELF_CLASS = "graven"
@@ -89,9 +90,3 @@ def act(
         event["changes"] = list(changes)
     event["data"] = dict(data)
     return msgspec.json.encode(event)
-
-
-def rfc3339(time_us: int) -> str:
-    """Microseconds since the Unix epoch as RFC 3339 UTC."""
-    whole = datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{whole}.{time_us % 1_000_000:06d}Z"

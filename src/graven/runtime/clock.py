@@ -5,6 +5,7 @@ proves and does not prove is the business of the log, not of this module.
 """
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 US_PER_S = 1_000_000
@@ -42,3 +43,9 @@ class FixedClock:
     def advance(self, by_us: int) -> None:
         """Move by `by_us`, which may be negative."""
         self._now_us += by_us
+
+
+def rfc3339(time_us: int) -> str:
+    """Microseconds since the Unix epoch as RFC 3339 UTC."""
+    whole = datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{time_us % 1_000_000:06d}Z"

@@ -1,0 +1,154 @@
+"""One file: which kind it is, and what it proves to someone who trusts a key or follows a policy.
+
+The kind of a file is read off its content, never its name. Nothing here opens a socket, a log or a keyring; keys that a
+file brings along are believed by nobody.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from graven.anchor.policies import describe_trust
+from graven.check.receipts import (
+    ANSWER,
+    ANSWER_BYTES_MAX,
+    CERTIFICATE,
+    RECEIPT,
+    check_answer,
+    check_certificate,
+    check_receipt,
+)
+from graven.check.verdict import Good, Trust
+from graven.check.words import counted, head_row
+from graven.core.checkpoint import SignedCheckpoint
+from graven.core.document import as_object, parse_document
+from graven.core.doubled import duplicate_keys
+from graven.core.evidence import parse_evidence, verify_evidence
+from graven.core.merkle import hash_leaf
+from graven.core.policy import open_trusted, shown
+from graven.core.prefix import open_prefix
+from graven.core.proof import entry_of_proof, parse_proof, verify_proof_counting
+from graven.core.spelling import encode_base64
+from graven.keys.signature import verify_signature
+from graven.runtime.clock import rfc3339
+
+_EVIDENCE, _PROOF, _CHECKPOINT, _PREFIX = "evidence", "tlog-proof", "checkpoint", "prefix"
+
+
+def check_document(data: bytes, trust: Trust) -> Good:
+    """Judge one file.
+
+    Raises:
+        BadInput: it is nothing that can be checked, or lacks what its check needs. Disproved: it does not hold.
+    """
+    kind = kind_of(data)
+    checks: Mapping[str, Callable[[bytes, Trust], Good]] = {
+        _EVIDENCE: _check_evidence, _PROOF: _check_proof, ANSWER: check_answer, RECEIPT: check_receipt,
+        CERTIFICATE: check_certificate, _CHECKPOINT: _check_checkpoint, _PREFIX: _check_prefix,
+    }  # fmt: skip
+    return checks[kind](data, trust)
+
+
+def kind_of(data: bytes) -> str:
+    """Which kind of file this is. What is nothing else is taken for a checkpoint, whose first word is its origin.
+
+    Raises BadInput for JSON that cannot be read.
+    """
+    if data.lstrip(b" \t\r\n").startswith(b"{"):
+        fields = as_object(parse_document(data, max_bytes=ANSWER_BYTES_MAX, what="a file"), "file", keys=(), more=None)
+        return ANSWER if "receipt" in fields and "format" not in fields else _EVIDENCE
+    starts = ((b"c2sp.org/tlog-proof@", _PROOF), (b"graven-receipt/", RECEIPT), (b"graven-prefix/", _PREFIX))
+    for start, kind in starts:
+        if data.startswith(start):
+            return kind
+    return CERTIFICATE if data.startswith(b"graven-receipt-key/") else _CHECKPOINT
+
+
+def _check_evidence(data: bytes, trust: Trust) -> Good:
+    evidence = parse_evidence(data)
+    if trust.policy is not None:
+        found = verify_evidence(evidence, policy=trust.policy, verify=verify_signature)
+    else:
+        found = verify_evidence(evidence, keys=trust.keys, verify=verify_signature)
+    head = found.checkpoint.checkpoint
+    good = Good(_EVIDENCE, checkpoints=[found.checkpoint])
+    good.rows = [
+        ("proved", f"event {found.index} of {head.origin}, in its tree of {counted(head.size, 'entry', 'entries')}"),
+        head_row(found.head),
+    ]
+    if found.event is not None:
+        good.rows += trust.rows(found.event)
+        good.fields["event_text"] = found.event.decode()
+        good.fields["duplicate_keys"] = duplicate_keys(found.event)
+    else:
+        good.rows.append(("event", "withheld: its digest is proved, not its text"))
+    if found.raw_digest is not None:
+        what = f"{len(found.raw)} bytes, as the producer sent them" if found.raw is not None else "withheld"
+        good.rows.append(("raw", what))
+    if found.anchors:
+        good.rows.append(("anchors", f"{len(found.anchors)}, not checked here"))
+    good.fields |= {
+        "index": found.index, "source": found.head.source, "received_us": found.head.received_us,
+        "entry": found.entry.hex(), "event_disclosed": found.event is not None,
+        "raw_disclosed": found.raw is not None, "anchors_not_checked": len(found.anchors),
+    }  # fmt: skip
+    add_signers(good, found.checkpoint, found.witnesses, trust)
+    return good
+
+
+def _check_proof(data: bytes, trust: Trust) -> Good:
+    proof = parse_proof(data)
+    entry = entry_of_proof(proof)
+    signed, witnesses = verify_proof_counting(proof, hash_leaf(entry), trust.either, verify_signature)
+    head = signed.checkpoint
+    good = Good(_PROOF, checkpoints=[signed])
+    good.rows = [
+        ("proved", f"entry {proof.index} of {head.origin}, in its tree of {counted(head.size, 'entry', 'entries')}"),
+        ("entry", entry.hex()),
+        ("not shown", "what the entry commits to: that takes evidence"),
+    ]
+    good.fields = {"index": proof.index, "entry": entry.hex()}
+    add_signers(good, signed, witnesses, trust)
+    return good
+
+
+def _check_checkpoint(data: bytes, trust: Trust) -> Good:
+    signed, witnesses = open_trusted(data, trust.either, verify_signature)
+    head = signed.checkpoint
+    good = Good(_CHECKPOINT, checkpoints=[signed])
+    good.rows = [
+        ("proved", f"{head.origin} signed a tree of {counted(head.size, 'entry', 'entries')}"),
+        ("root", encode_base64(head.root)),
+    ]
+    add_signers(good, signed, witnesses, trust)
+    return good
+
+
+def _check_prefix(data: bytes, trust: Trust) -> Good:
+    """Two trees at once: the one that was signed, and the smaller one it provably begins with."""
+    larger, smaller, witnesses = open_prefix(data, trust.either, verify_signature)
+    head, beginning = larger.checkpoint, smaller.checkpoint
+    good = Good(_PREFIX, checkpoints=[larger, smaller])
+    good.rows = [
+        ("proved", f"{head.origin} signed a tree of {counted(head.size, 'entry', 'entries')}"),
+        ("begins", f"with a tree of {counted(beginning.size, 'entry', 'entries')} of this root"),
+        ("root", encode_base64(beginning.root)),
+    ]
+    good.fields = {"prefix_size": beginning.size, "prefix_root": encode_base64(beginning.root)}
+    add_signers(good, larger, witnesses, trust)
+    return good
+
+
+def add_signers(good: Good, signed: SignedCheckpoint, witnesses: Sequence[str], trust: Trust) -> None:
+    """Who vouches for the checkpoint: keys of the log, and witnesses that count."""
+    head = signed.checkpoint
+    keys = [f"{one.key.name}+{one.key.id.hex()}" for one in signed.signed]
+    times = [one.time for one in signed.signed if one.time is not None]
+    good.rows.append(("signed by", ", ".join(keys)))
+    if times:
+        good.rows.append(("signed at", f"{rfc3339(max(times) * 1_000_000)} (the newest time a signer states)"))
+    good.rows.append(("witnesses", describe_trust(trust.policy, witnesses)))
+    seen, members = trust.policy.tally(witnesses) if trust.policy is not None else ((), ())
+    good.fields |= {
+        "origin": head.origin, "size": head.size, "root": encode_base64(head.root),
+        "signed_by": keys, "witnesses": [shown(name) for name in witnesses],
+        "trust": describe_trust(trust.policy, witnesses), "cosigned": list(seen), "cosigners": list(members),
+    }  # fmt: skip
