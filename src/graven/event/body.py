@@ -128,7 +128,7 @@ def split_body(body: bytes, content_type: str = "") -> list[bytes]:
     return slices
 
 
-def quarantine(raw: bytes, *, position: int, fault: Fault) -> tuple[bytes, bytes]:
+def quarantine(raw: bytes, *, position: int, fault: Fault, labels: dict[str, str] | None = None) -> tuple[bytes, bytes]:
     """(event, raw to keep) for a record that could not be read: an event in the model that says why.
 
     A raw longer than an event may be is kept as its first 64 KiB; its whole size and SHA-256 are always in the event.
@@ -140,6 +140,7 @@ def quarantine(raw: bytes, *, position: int, fault: Fault) -> tuple[bytes, bytes
         outcome="unknown",
         reason=fault["what"],
         message="A record that could not be read as an event was kept as it came.",
+        labels=labels,
         data={
             "position": position,
             "path": fault["path"],

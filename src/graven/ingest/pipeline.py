@@ -1,0 +1,233 @@
+"""A batch of records on its way to the log: taken apart, recognised, normalised, redacted, encoded, within the
+model's limits.
+
+    record ─ too long? ─ decode ─ container? ─ envelope? ─ type ─ normalise ─ label ─ redact ─ encode
+
+Invariants: the order is kept; every record gives at least one event; no record ever raises or harms its neighbours:
+what cannot be read, by whichever fault, becomes one quarantined event (docs/event-model.md), its bytes kept. The same
+record gives the same bytes every time, so that sending it again is a duplicate. Immutable, safe to share between
+threads; no clock, no I/O.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from graven.core.errors import BadInput
+from graven.event import (
+    DEPTH_MAX,
+    ID_BYTES_MAX,
+    MAX_EVENT_BYTES,
+    QUARANTINE_ACTION,
+    Event,
+    Fault,
+    decode_event,
+    encode_event,
+    quarantine,
+)
+from graven.ingest.detect import detect
+from graven.ingest.envelope import unwrap
+from graven.ingest.normalize import SOURCES
+from graven.ingest.record import AROUND_MAX, UNKNOWN_TYPE, Document, Normalised, Normaliser, Record, Unparsed
+from graven.ingest.split import unpack
+from graven.ingest.times import read_time
+
+__all__ = ["NATIVE_TYPE", "Pipeline", "Redactor"]
+
+NATIVE_TYPE = "graven"
+"""The type of a record that already is an event of the model: kept verbatim, without a raw."""
+
+_LABEL_CHARS_MAX = 1024
+_EVENTS_MAX = 10_000  # of one record
+_LONG_BYTES = 40_000  # shorter bytes cannot hold too many keys
+_PASSING = ("time", "file.")  # around: says how a record came, not what it is; told of records without an id only
+
+_DECODE = msgspec.json.Decoder().decode
+
+
+class Redactor(Protocol):
+    """What may take secrets out before anything is sealed."""
+
+    def apply(self, event: Event, raw: bytes) -> tuple[Event, bytes]:
+        """The event and raw to seal: the same objects where nothing was found."""
+        ...
+
+    def apply_raw(self, raw: bytes) -> bytes:
+        """The raw to seal of a record that could not be read."""
+        ...
+
+
+class Pipeline:
+    """Built once from configuration. `sources` are asked in order, a user's own mappings first."""
+
+    def __init__(self, sources: Sequence[Normaliser] = SOURCES, *, redactor: Redactor | None = None) -> None:
+        self._sources = tuple(sources)
+        self._by_type = {source.TYPE: source for source in reversed(self._sources)}
+        self._redactor = redactor
+        self._about = {source.TYPE: (source.TYPE, f"{source.TYPE}/{source.VERSION}") for source in self._sources}
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The source types that may be stated."""
+        return (NATIVE_TYPE, *self._by_type)
+
+    def run(self, records: Sequence[Record]) -> list[Normalised]:
+        """The events of `records`, in order."""
+        out: list[Normalised] = []
+        for position, record in enumerate(records):
+            self._take(record, position, out, unpacked=False)
+        return out
+
+    def _take(self, record: Record, position: int, out: list[Normalised], *, unpacked: bool) -> None:
+        start = len(out)
+        try:
+            if len(record.raw) > MAX_EVENT_BYTES:
+                document, elements = None, None if unpacked else unpack(record.raw)
+                if elements is None:
+                    raise Unparsed(f"the record is longer than {MAX_EVENT_BYTES} bytes", mend="send less in one record")
+            else:
+                document = _document(record.raw)
+                elements = None if unpacked or not _may_hold_records(document) else unpack(record.raw)
+            if elements is not None:
+                for number, raw in enumerate(elements):
+                    inner_id = f"{record.id}/{number}" if record.id else ""
+                    self._take(Record(raw, record.type, record.around, inner_id), position, out, unpacked=True)
+                return
+            self._read(record, document, out)
+        except Unparsed as unparsed:
+            del out[start:]
+            out.append(self._quarantine(record, position, unparsed))
+        except BadInput as refused:
+            del out[start:]
+            bad = Unparsed(refused.what, path=refused.place, mend=refused.mend)
+            out.append(self._quarantine(record, position, bad))
+        except Exception as fault:  # a parser's own fault must not cost the record or its neighbours
+            del out[start:]
+            bad = Unparsed(f"the parser failed: {type(fault).__name__}", mend="report it, with the record if you may")
+            out.append(self._quarantine(record, position, bad))
+
+    def _read(self, record: Record, document: Document, out: list[Normalised]) -> None:
+        said: Mapping[str, str] = record.around
+        if isinstance(document, dict):
+            inside, more = unwrap(document)
+            if inside is not document:
+                document, said = inside, {**said, **more}
+        source = self._source(record, document)
+        if source is None:
+            out.append(self._native(record))
+            return
+        events = source.normalise(record, document)
+        if not events or len(events) > _EVENTS_MAX:
+            raise Unparsed("the record holds no event" if not events else "the record holds too many events")
+        for number, event in enumerate(events):
+            if event.id is None and record.id:
+                event.id = record.id if len(events) == 1 else f"{record.id}/{number}"
+            out.append(self._finish(event, record.raw, source.TYPE, said))
+
+    def _source(self, record: Record, document: Document) -> Normaliser | None:
+        """None: the record is an event of the model already."""
+        if record.type:
+            if record.type == NATIVE_TYPE:
+                return None
+            if (source := self._by_type.get(record.type)) is None:
+                raise Unparsed("the stated source type is not known", mend="`graven parse --help` lists the types")
+            return source
+        found = detect(document, self._sources)
+        if found is None:
+            if isinstance(document, dict) and isinstance(document.get("action"), str):
+                return None
+            raise Unparsed("no source type recognises the record", mend="state its type, or add a mapping for it")
+        return found
+
+    def _native(self, record: Record) -> Normalised:
+        """An event of the model as it came. Raises BadInput."""
+        piece = record.raw.strip(b" \t\r\n")
+        event = decode_event(piece)
+        if event.action == QUARANTINE_ACTION:
+            raise Unparsed("the record says itself that it was quarantined", path="$.action")
+        if self._redactor is not None:
+            redacted, _ = self._redactor.apply(event, b"")
+            if redacted is not event:
+                return Normalised(encode_event(redacted), None, event.id, NATIVE_TYPE, "", event.class_, redacted=True)
+        return Normalised(piece, None, event.id, NATIVE_TYPE, "", event.class_)
+
+    def _finish(self, event: Event, raw: bytes, type_: str, said: Mapping[str, str]) -> Normalised:
+        about = self._about[type_]
+        labels = {"graven.type": about[0], "graven.parser": about[1]}
+        if event.labels:
+            labels.update(event.labels)
+        if said:
+            _label(labels, said, passing=event.id is None)
+            if event.time is None and "time" in said:
+                event.time = read_time(said["time"])
+        event.labels = labels
+        if event.id is not None:
+            event.id = _bounded_id(event.id)
+        sealed, redacted = raw, False
+        if self._redactor is not None:
+            changed, sealed = self._redactor.apply(event, raw)
+            redacted, event = changed is not event or sealed is not raw, changed
+        return Normalised(_encode(event), sealed, event.id, type_, "", event.class_, redacted)
+
+    def _quarantine(self, record: Record, position: int, bad: Unparsed) -> Normalised:
+        raw = record.raw
+        tried = record.type if record.type in self._by_type else UNKNOWN_TYPE
+        labels = {"graven.type": tried}
+        _label(labels, record.around, passing=True)
+        fault: Fault = {"position": position, "path": bad.path, "what": bad.reason, "mend": bad.mend}
+        event, kept = quarantine(raw, position=position, fault=fault, labels=labels)
+        sealed = self._redactor.apply_raw(kept) if self._redactor is not None else kept
+        return Normalised(event, sealed, None, tried, bad.reason, None, redacted=sealed is not kept)
+
+
+def _document(raw: bytes) -> Document:
+    """JSON if it is an object, an array or a JSON text; else the text of the record."""
+    if raw[:1] in b"{[ \t\r\n" and raw.lstrip(b" \t\r\n")[:1] in (b"{", b"["):
+        try:
+            return _DECODE(raw)
+        except UnicodeDecodeError:
+            pass
+        except (ValueError, RecursionError) as error:
+            if raw.lstrip()[:1] == b"{":
+                raise Unparsed("the record begins as a JSON object and is none", mend="send valid JSON") from error
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def _may_hold_records(document: Document) -> bool:
+    """Whether it is worth looking for records inside: none of these keys stands in an ordinary record as a list."""
+    if isinstance(document, list):
+        return True
+    return isinstance(document, dict) and len(document) <= 8 and any(isinstance(one, list) for one in document.values())
+
+
+def _label(labels: dict[str, str], said: Mapping[str, str], *, passing: bool) -> None:
+    for count, (key, value) in enumerate(said.items()):
+        if count == AROUND_MAX:
+            break
+        if passing or not key.startswith(_PASSING):
+            labels.setdefault(key[:128], value if len(value) <= _LABEL_CHARS_MAX else value[:_LABEL_CHARS_MAX])
+
+
+def _bounded_id(id_: str) -> str | None:
+    """An id that fits the model: a longer one is replaced by its digest."""
+    if len(id_) <= ID_BYTES_MAX and (id_.isascii() or len(id_.encode()) <= ID_BYTES_MAX):
+        return id_ or None
+    return f"sha256:{hashlib.sha256(id_.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def _encode(event: Event) -> bytes:
+    """The bytes, within the model's limits; what does not fit under `data` is in the raw record alone, and said so."""
+    encoded = encode_event(event)
+    if len(encoded) <= _LONG_BYTES and encoded.count(b"{") + encoded.count(b"[") <= DEPTH_MAX:
+        return encoded
+    try:
+        decode_event(encoded)
+        return encoded
+    except BadInput:
+        event.data = event.changes = None
+        event.labels = {**(event.labels or {}), "graven.data": "in the raw record only"}
+        encoded = encode_event(event)
+        decode_event(encoded)
+        return encoded

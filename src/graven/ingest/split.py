@@ -1,0 +1,107 @@
+"""A body or file taken apart into records, each the verbatim slice that holds it.
+
+Shapes, told by looking: NDJSON and lines of text (a line each, blank ones mean nothing); one JSON object, also one
+written over several lines; a JSON array; and the containers in which producers deliver lists: CloudTrail's `Records`,
+a Kubernetes `EventList`, `records` of Azure diagnostics, `value` of Microsoft Graph, `items` of Google's reports,
+`entries`, `logs`, `data` and `activities` of others. A container's other fields are not part of its records.
+
+Not looked at here: whether a record means anything. Decompression and the size of the whole are the caller's to bound.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from graven.ingest.record import Record
+
+__all__ = ["split_records", "unpack"]
+
+_SPACE = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+
+
+class _Container(Struct):
+    """The names under which a container keeps its list."""
+
+    Records: Raw | UnsetType = UNSET
+    records: Raw | UnsetType = UNSET
+    items: Raw | UnsetType = UNSET
+    value: Raw | UnsetType = UNSET
+    entries: Raw | UnsetType = UNSET
+    logs: Raw | UnsetType = UNSET
+    activities: Raw | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+    kind: Raw | UnsetType = UNSET
+
+
+_DECODE_CONTAINER = msgspec.json.Decoder(_Container).decode
+_DECODE_RAW = msgspec.json.Decoder(Raw).decode
+_DECODE_RAWS = msgspec.json.Decoder(list[Raw]).decode
+_LISTS = ("Records", "records", "items", "value", "entries", "logs", "activities", "data")
+_NAMES = tuple(f'"{name}"'.encode() for name in _LISTS)
+
+
+def split_records(body: bytes, type_: str = "", around: Mapping[str, str] | None = None) -> list[Record]:
+    """The records of `body`, in order; none for a body that is empty. Never raises: what is no JSON is lines of
+    text.
+    """
+    about: Mapping[str, str] = {} if around is None else around
+    return [Record(piece, type_, about) for piece in _pieces(body.removeprefix(_BOM))]
+
+
+def unpack(document: bytes) -> list[bytes] | None:
+    """The elements of a JSON array or a container of records; None where `document` is neither."""
+    text = document.strip(_SPACE)
+    if text.startswith(b"["):
+        return _objects(text)
+    if not text.startswith(b"{") or not any(name in text for name in _NAMES):
+        return None
+    try:
+        found = _DECODE_CONTAINER(text)
+    except (ValueError, RecursionError):
+        return None
+    for name in _LISTS:
+        listed = getattr(found, name)
+        if listed is not UNSET and bytes(listed).lstrip(_SPACE).startswith(b"["):
+            elements = _objects(bytes(listed))
+            if elements is not None and (elements or name in ("Records", "items", "records")):
+                return elements
+    return None
+
+
+def _objects(array: bytes) -> list[bytes] | None:
+    """The elements, if every one is an object; so a list of words is no list of records."""
+    try:
+        elements = [bytes(one) for one in _DECODE_RAWS(array)]
+    except (ValueError, RecursionError):
+        return None
+    return elements if all(one.startswith(b"{") for one in elements) else None
+
+
+def _pieces(body: bytes) -> Sequence[bytes]:
+    text = body.strip(_SPACE)
+    if not text:
+        return ()
+    if text[:1] in b"[{":
+        line, newline, _ = text.partition(b"\n")
+        if text[:1] == b"{" and newline and _is_json(line):
+            return _lines(text)
+        if (elements := unpack(text)) is not None:
+            return elements
+        if _is_json(text):
+            return (text,)
+    return _lines(text)
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """The lines; one that is itself an array or a container is taken apart by the pipeline."""
+    return [piece for line in text.split(b"\n") if (piece := line.strip(_SPACE))]
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        _DECODE_RAW(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
