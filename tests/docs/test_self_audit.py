@@ -53,6 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
         admin.change_source(log, "laptop", declared={"default"}, owner="somebody")
     graven("backup", f"{directory}.copy", "--dir", str(directory))
     graven("keys", "backup", f"{directory}.kit", "--no-passphrase", "--dir", str(directory))
+    graven("audit", "range", "0", "2", "--source", "graven", "--dir", str(directory), "-o", f"{directory}.range")
     lose_an_acknowledged_event(directory)
     with app.Log.open(directory, declare_loss="a reason"):
         pass

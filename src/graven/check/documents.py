@@ -26,11 +26,13 @@ from graven.core.merkle import hash_leaf
 from graven.core.policy import open_trusted, shown
 from graven.core.prefix import open_prefix
 from graven.core.proof import entry_of_proof, parse_proof, verify_proof_counting
+from graven.core.range import FORMAT as RANGE_FORMAT
+from graven.core.range import parse_range, verify_opened_range
 from graven.core.spelling import encode_base64
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import rfc3339
 
-_EVIDENCE, _PROOF, _CHECKPOINT, _PREFIX = "evidence", "tlog-proof", "checkpoint", "prefix"
+_EVIDENCE, _PROOF, _CHECKPOINT, _PREFIX, _RANGE = "evidence", "tlog-proof", "checkpoint", "prefix", "range"
 
 
 def check_document(data: bytes, trust: Trust) -> Good:
@@ -43,6 +45,7 @@ def check_document(data: bytes, trust: Trust) -> Good:
     checks: Mapping[str, Callable[[bytes, Trust], Good]] = {
         _EVIDENCE: _check_evidence, _PROOF: _check_proof, ANSWER: check_answer, RECEIPT: check_receipt,
         CERTIFICATE: check_certificate, _CHECKPOINT: _check_checkpoint, _PREFIX: _check_prefix,
+        _RANGE: _check_range,
     }  # fmt: skip
     return checks[kind](data, trust)
 
@@ -54,6 +57,8 @@ def kind_of(data: bytes) -> str:
     """
     if data.lstrip(b" \t\r\n").startswith(b"{"):
         fields = as_object(parse_document(data, max_bytes=ANSWER_BYTES_MAX, what="a file"), "file", keys=(), more=None)
+        if fields.get("format") == RANGE_FORMAT:
+            return _RANGE
         return ANSWER if "receipt" in fields and "format" not in fields else _EVIDENCE
     starts = ((b"c2sp.org/tlog-proof@", _PROOF), (b"graven-receipt/", RECEIPT), (b"graven-prefix/", _PREFIX))
     for start, kind in starts:
@@ -135,6 +140,42 @@ def _check_prefix(data: bytes, trust: Trust) -> Good:
     good.fields = {"prefix_size": beginning.size, "prefix_root": encode_base64(beginning.root)}
     add_signers(good, larger, witnesses, trust)
     return good
+
+
+def _check_range(data: bytes, trust: Trust) -> Good:
+    """How many events of a source stand in a range, with none left out."""
+    found = verify_opened_range(parse_range(data), trust.either, verify_signature)
+    head = found.checkpoint.checkpoint
+    good = Good(_RANGE, checkpoints=[found.checkpoint])
+    size, length = counted(head.size, "entry", "entries"), counted(found.end - found.start, "entry", "entries")
+    good.rows = [("proved", f"[{found.start}, {found.end}) of {head.origin}, all {length}, in its tree of {size}")]
+    sources = [found.source] if found.source is not None else sorted(found.counts)
+    for source in sources:
+        good.rows.append((f"source {source}", _how_many(*found.of(source))))
+    if found.source is not None:
+        others = sum(count for source, count in found.counts.items() if source != found.source)
+        good.rows.append(("others", f"{counted(others, 'event')} of other sources, their heads opened"))
+    if found.first is not None and found.last is not None:
+        good.rows += [("first", head_row(found.first)[1]), ("last", head_row(found.last)[1])]
+    if found.closed:
+        good.rows.append(
+            ("not opened", f"{counted(len(found.closed), 'entry', 'entries')}, of a source nobody can say")
+        )
+    good.rows.append(("disclosed", f"{counted(len(found.disclosed), 'event')} with their text"))
+    good.fields = {
+        "start": found.start, "end": found.end, "source": found.source,
+        "counts": {str(source): found.counts[source] for source in sorted(found.counts)},
+        "not_opened": list(found.closed),
+        "disclosed": {str(index): event.decode() for index, event in found.disclosed.items()},
+    }  # fmt: skip
+    if found.source is not None:
+        good.fields["at_least"], good.fields["at_most"] = found.of(found.source)
+    add_signers(good, found.checkpoint, found.witnesses, trust)
+    return good
+
+
+def _how_many(least: int, most: int) -> str:
+    return f"exactly {counted(least, 'event')}" if least == most else f"{least} to {most} events"
 
 
 def add_signers(good: Good, signed: SignedCheckpoint, witnesses: Sequence[str], trust: Trust) -> None:

@@ -14,6 +14,7 @@ from graven.audit.mirror import Stopped
 from graven.audit.serve import serve
 from graven.audit.site import HttpSite
 from graven.audit.statement import StatementKey, make_key, state_daily
+from graven.cli import audit_range
 from graven.cli.files import read_file
 from graven.cli.options import json_option, path_option
 from graven.cli.output import counted, dump_json, print_error, print_fields, print_json, print_line, shown
@@ -33,6 +34,9 @@ _state = click.option(
 @click.group("audit")
 def command() -> None:
     """Follow someone else's log: copy it, check it, keep what convicts it. Needs no key and sees no event."""
+
+
+command.add_command(audit_range.command)
 
 
 @command.command("follow")

@@ -20,38 +20,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graven.core.checkpoint import LOG_KEY_TYPES, SignedCheckpoint, open_checkpoint
-from graven.core.commitment import NO_RAW, Head, digest, entry_of, parse_head
+from graven.core.commitment import NO_RAW, Head, entry_of, parse_head
+from graven.core.disclosed import Disclosed as Disclosed
+from graven.core.disclosed import Withheld as Withheld
+from graven.core.disclosed import digest_of, format_event, format_raw, parse_event, parse_raw
 from graven.core.document import as_list, as_number, as_object, as_text, parse_document
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaf
 from graven.core.note import Key, Signed, VerifySignature, parse_vkey
 from graven.core.policy import Policy
 from graven.core.proof import TlogProof, format_proof, parse_proof, verify_proof_counting
-from graven.core.spelling import check_number, decode_base64, decode_hash, encode_base64
+from graven.core.spelling import check_number, decode_base64, encode_base64
 
 FORMAT = "graven-evidence/v1"
 MAX_EVIDENCE_BYTES = 8 << 20
 MAX_VKEYS = 100
 MAX_ANCHORS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Disclosed:
-    """The exact bytes and the 32-byte salt they were hashed with."""
-
-    data: bytes
-    salt: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Withheld:
-    """The digest alone. Raises BadInput for one of zeros: what is absent is None."""
-
-    digest: bytes
-
-    def __post_init__(self) -> None:
-        if len(self.digest) != len(NO_RAW) or self.digest == NO_RAW:
-            raise BadInput("a digest is 32 bytes that are not all zero", mend="write null for a raw that is absent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +116,14 @@ def parse_evidence(data: bytes) -> Evidence:
             "not evidence of a format known here", place="evidence.format", mend=f"this version reads {FORMAT}"
         )
     vkeys = as_list(fields["vkeys"], "vkeys", count_max=MAX_VKEYS)
-    anchors = as_list(fields["anchors"], "anchors", count_max=MAX_ANCHORS)
     return Evidence(
         as_number(fields["index"], "index"),
         as_text(fields["head"], "head").encode(),
-        _parse_event(fields["event"]),
-        None if fields["raw"] is None else _parse_raw(fields["raw"]),
+        parse_event(fields["event"]),
+        parse_raw(fields["raw"]),
         parse_proof(as_text(fields["proof"], "proof").encode()),
         tuple(as_text(vkey, f"vkeys[{number}]") for number, vkey in enumerate(vkeys)),
-        tuple(_parse_anchor(anchor, f"anchors[{number}]") for number, anchor in enumerate(anchors)),
+        parse_anchors(fields["anchors"]),
     )
 
 
@@ -150,11 +133,11 @@ def format_evidence(evidence: Evidence) -> bytes:
         "format": FORMAT,
         "index": evidence.index,
         "head": evidence.head.decode("ascii"),
-        "event": _format_event(evidence.event),
-        "raw": None if evidence.raw is None else _format_raw(evidence.raw),
+        "event": format_event(evidence.event),
+        "raw": format_raw(evidence.raw),
         "proof": format_proof(evidence.proof).decode("utf-8"),
         "vkeys": list(evidence.vkeys),
-        "anchors": [{"type": anchor.type, "base64": encode_base64(anchor.data)} for anchor in evidence.anchors],
+        "anchors": format_anchors(evidence.anchors),
     }
     data = (json.dumps(document, ensure_ascii=False, indent=2) + "\n").encode("utf-8")
     if len(data) > MAX_EVIDENCE_BYTES:
@@ -177,8 +160,8 @@ def verify_evidence(
         )
     trust: Policy | Sequence[Key] = policy if policy is not None else keys or ()
     head = parse_head(evidence.head)
-    event_digest = _digest(evidence.event)
-    raw_digest = None if evidence.raw is None else _digest(evidence.raw)
+    event_digest = digest_of(evidence.event)
+    raw_digest = None if evidence.raw is None else digest_of(evidence.raw)
     entry = entry_of(evidence.head, event_digest, NO_RAW if raw_digest is None else raw_digest)
     signed, witnesses = verify_proof_counting(evidence.proof, hash_leaf(entry), trust, verify)
     if evidence.proof.extra not in (None, entry):
@@ -198,6 +181,17 @@ def verify_evidence(
     )
 
 
+def parse_anchors(value: object) -> tuple[Anchor, ...]:
+    """The `anchors` of a document. Raises BadInput."""
+    rows = as_list(value, "anchors", count_max=MAX_ANCHORS)
+    return tuple(_parse_anchor(row, f"anchors[{number}]") for number, row in enumerate(rows))
+
+
+def format_anchors(anchors: Sequence[Anchor]) -> list[dict[str, str]]:
+    """What `parse_anchors` reads."""
+    return [{"type": anchor.type, "base64": encode_base64(anchor.data)} for anchor in anchors]
+
+
 _KEYS = ("format", "index", "head", "event", "raw", "proof", "vkeys", "anchors")
 
 
@@ -213,49 +207,7 @@ def _check_own_vkeys(evidence: Evidence, signed: SignedCheckpoint, verify: Verif
         open_checkpoint(signed.data, own, verify, cosigners=others, require_all=True)
 
 
-def _digest(part: Disclosed | Withheld) -> bytes:
-    return part.digest if isinstance(part, Withheld) else digest(part.salt, part.data)
-
-
-def _parse_event(value: object) -> Disclosed | Withheld:
-    if isinstance(value, dict) and "digest" in value:
-        return _parse_withheld(value, "event")
-    fields = as_object(value, "event", keys=("bytes", "salt"))
-    return Disclosed(as_text(fields["bytes"], "event.bytes").encode(), _parse_bytes32(fields["salt"], "event.salt"))
-
-
-def _parse_raw(value: object) -> Disclosed | Withheld:
-    if isinstance(value, dict) and "digest" in value:
-        return _parse_withheld(value, "raw")
-    fields = as_object(value, "raw", keys=("base64", "salt"))
-    data = decode_base64(as_text(fields["base64"], "raw.base64"), place="raw.base64")
-    return Disclosed(data, _parse_bytes32(fields["salt"], "raw.salt"))
-
-
-def _parse_withheld(value: object, place: str) -> Withheld:
-    return Withheld(_parse_bytes32(as_object(value, place, keys=("digest",))["digest"], f"{place}.digest"))
-
-
 def _parse_anchor(value: object, place: str) -> Anchor:
     fields = as_object(value, place, keys=("type", "base64"))
     data = decode_base64(as_text(fields["base64"], f"{place}.base64"), place=f"{place}.base64")
     return Anchor(as_text(fields["type"], f"{place}.type"), data)
-
-
-def _parse_bytes32(value: object, place: str) -> bytes:
-    return decode_hash(as_text(value, place), place=place)
-
-
-def _format_event(event: Disclosed | Withheld) -> dict[str, str]:
-    if isinstance(event, Withheld):
-        return {"digest": encode_base64(event.digest)}
-    try:
-        return {"bytes": event.data.decode("utf-8"), "salt": encode_base64(event.salt)}
-    except UnicodeDecodeError as error:
-        raise BadInput("an event that is not UTF-8", place=f"byte {error.start}") from None
-
-
-def _format_raw(raw: Disclosed | Withheld) -> dict[str, str]:
-    if isinstance(raw, Withheld):
-        return {"digest": encode_base64(raw.digest)}
-    return {"base64": encode_base64(raw.data), "salt": encode_base64(raw.salt)}

@@ -30,6 +30,7 @@ BACKUP = "graven.backup"
 ID_CONFLICT = "graven.id_conflict"
 CLOCK_FALL = "graven.clock_fall"
 ERASURE = "graven.erasure"
+DISCLOSURE = "graven.disclosure"
 
 ACTS: dict[str, str] = {
     GENESIS: "first event of every log: origin, log id, public keys, configuration hash, sources; what it succeeds",
@@ -48,6 +49,7 @@ ACTS: dict[str, str] = {
     ID_CONFLICT: "an id came again with other bytes: source, both indexes",
     CLOCK_FALL: "the log's clock fell by more than a second: received-µs before and after",
     ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
+    DISCLOSURE: "entries were opened for somebody outside: what, which, how far, to whom, the document's SHA-256",
 }
 
 _VERBS = {
@@ -58,6 +60,7 @@ _VERBS = {
     CONFIG: ("configure", "configuration"),
     KEYS_BACKUP: ("export", "admin"),
     BACKUP: ("export", "admin"),
+    DISCLOSURE: ("export", "data"),
     ERASURE: ("delete", "admin"),
     LOSS: ("delete", "admin"),
 }

@@ -9,7 +9,7 @@ from graven.log import acts
 from graven.log.admin import ADMIN
 from graven.server.routes import Ask, Endpoint, json_response
 
-RECORDED_ACTS = (acts.BACKUP, acts.KEYS_BACKUP)
+RECORDED_ACTS = (acts.BACKUP, acts.KEYS_BACKUP, acts.DISCLOSURE)
 
 
 class NewAct(Struct, forbid_unknown_fields=True):

@@ -1,0 +1,91 @@
+"""Opening entries for somebody outside: ranges with every head, and answers to challenges.
+
+Every document is verified before it leaves: a log whose tiles or journal are damaged says so here, not at the
+auditor's. Nothing is recorded here; who hands a document over appends `graven.disclosure` first.
+"""
+
+from pathlib import Path
+
+from graven.core.commitment import NO_RAW, format_head
+from graven.core.disclosed import Disclosed, Withheld
+from graven.core.errors import BadInput
+from graven.core.merkle import prove_range
+from graven.core.note import format_vkey
+from graven.core.range import MAX_RANGE_ENTRIES, Closed, Opened, OpenedRange, verify_opened_range
+from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_nodes, width_at
+from graven.keys.signature import verify_signature
+from graven.log.tail import disk_fetch
+from graven.log.types import Record
+from graven.log.view import View
+
+
+def open_range(
+    view: View, start: int, end: int, *, source: int | None = None, bodies: bool = False, raws: bool = False
+) -> OpenedRange:
+    """The published entries [start, end) with every head opened; `bodies` and `raws` of the events of `source` only.
+
+    An entry whose key is gone, or whose event was lost, stands there unopened. Cost: every block of the range is read.
+
+    Raises:
+        BadInput: no such range, too long, not published yet. Disproved, Broken: what is on disk does not prove it.
+    """
+    published = view.published
+    head = published.checkpoint
+    if not 0 <= start < end <= head.size:
+        raise BadInput(
+            f"[{start}, {end}) is no range of the published tree of {head.size} entries",
+            mend="begin with the first index, end with the one behind the last",
+        )
+    if end - start > MAX_RANGE_ENTRIES:
+        raise BadInput(
+            f"a range of {end - start} entries",
+            mend=f"at most {MAX_RANGE_ENTRIES} in one document: several, end to end",
+        )
+    entries = [
+        _row(view, record, head.size, event=bodies and _of(record, source), raw=raws and _of(record, source))
+        for record in view.records(start, end)
+    ]
+    nodes = tile_nodes(disk_fetch(view.directory / "log"), head.size)
+    proof = tuple(prove_range(nodes, start=start, end=end, size=head.size))
+    vkeys = tuple(format_vkey(key) for key in view.keys)
+    found = OpenedRange(start, tuple(entries), source, proof, published.data, vkeys)
+    verify_opened_range(found, view.keys, verify_signature)
+    return found
+
+
+def opened(record: Record, *, event: bool, raw: bool) -> Opened | None:
+    """A record as an opened entry; None where its head is not known. What is erased is shown as its digest."""
+    if record.head is None or record.event_digest is None or record.raw_digest is None:
+        return None
+    shown_event: Disclosed | Withheld = Withheld(record.event_digest)
+    if event and record.event is not None and record.event_salt is not None:
+        shown_event = Disclosed(record.event, record.event_salt)
+    shown_raw: Disclosed | Withheld | None = None
+    if record.raw_digest != NO_RAW:
+        shown_raw = Withheld(record.raw_digest)
+        if raw and record.raw is not None and record.raw_salt is not None:
+            shown_raw = Disclosed(record.raw, record.raw_salt)
+    return Opened(format_head(record.head), shown_event, shown_raw)
+
+
+def entry_at(log: Path, index: int, size: int) -> bytes:
+    """An entry of the published tree, from its bundle. Raises Disproved, or OSError where the bundle is missing."""
+    bundle = index // WIDTH
+    width = width_at(0, bundle, size)
+    fetch = disk_fetch(log)
+    try:
+        data = fetch(bundle_path(bundle, width))
+    except FileNotFoundError:
+        data = fetch(bundle_path(bundle))[: 34 * width]
+    return decode_entries(data, width, place=bundle_path(bundle, width))[index % WIDTH]
+
+
+def _row(view: View, record: Record, size: int, *, event: bool, raw: bool) -> Opened | Closed:
+    found = opened(record, event=event, raw=raw)
+    if found is not None:
+        return found
+    return Closed(record.entry if record.entry is not None else entry_at(view.directory / "log", record.index, size))
+
+
+def _of(record: Record, source: int | None) -> bool:
+    return record.head is not None and (source is None or record.head.source == source)
