@@ -225,3 +225,26 @@ def test_any_values_in_known_fields_give_one_event_that_fits_the_model(fields: d
     assert found.raw == data
     assert not found.quarantined or event.action == QUARANTINE_ACTION
     assert one(Record(data, type="aws-cloudtrail")).event == found.event
+
+
+def test_every_event_says_which_record_it_was_made_of() -> None:
+    records = [Record(b'{"action":"a"}'), Record(b"?"), Record(b'[{"action":"b"},{"action":"c"}]')]
+    assert [one.position for one in Pipeline().run(records)] == [0, 1, 2, 2]
+
+
+def test_what_a_door_could_not_take_out_is_kept_with_its_words() -> None:
+    record = Record(b'{"action":"a"}', fault="the envelope is broken", size_bytes=9_999_999, sha256="ab" * 32)
+    (one,) = Pipeline().run([record])
+    event = decode_event(one.event)
+    assert (one.quarantined, one.raw) == ("the envelope is broken", record.raw)
+    assert isinstance(event.data, dict)
+    assert (event.reason, event.data["size_bytes"], event.data["sha256"]) == (record.fault, 9_999_999, "ab" * 32)
+    assert event.data["kept_bytes"] == len(record.raw)
+
+
+def test_a_type_to_fall_back_on_is_only_that() -> None:
+    pipeline = Pipeline()
+    assert pipeline.run([Record(b'{"x":1}', otherwise="aws-cloudtrail")])[0].quarantined != (
+        pipeline.run([Record(b'{"x":1}')])[0].quarantined
+    )
+    assert pipeline.run([Record(b'{"action":"a"}', otherwise="aws-cloudtrail")])[0].type == "graven"

@@ -128,11 +128,20 @@ def split_body(body: bytes, content_type: str = "") -> list[bytes]:
     return slices
 
 
-def quarantine(raw: bytes, *, position: int, fault: Fault, labels: dict[str, str] | None = None) -> tuple[bytes, bytes]:
+def quarantine(
+    raw: bytes,
+    *,
+    position: int,
+    fault: Fault,
+    labels: dict[str, str] | None = None,
+    whole: tuple[int, str] | None = None,
+) -> tuple[bytes, bytes]:
     """(event, raw to keep) for a record that could not be read: an event in the model that says why.
 
     A raw longer than an event may be is kept as its first 64 KiB; its whole size and SHA-256 are always in the event.
+    `whole`: these two (bytes, hex), where `raw` is itself only the first bytes of the record.
     """
+    size_bytes, sha256 = whole or (len(raw), hashlib.sha256(raw).hexdigest())
     kept = raw if len(raw) <= MAX_EVENT_BYTES else raw[:QUARANTINE_KEPT_BYTES]
     event = Event(
         action=QUARANTINE_ACTION,
@@ -145,9 +154,9 @@ def quarantine(raw: bytes, *, position: int, fault: Fault, labels: dict[str, str
             "position": position,
             "path": fault["path"],
             "mend": fault["mend"],
-            "size_bytes": len(raw),
+            "size_bytes": size_bytes,
             "kept_bytes": len(kept),
-            "sha256": hashlib.sha256(raw).hexdigest(),
+            "sha256": sha256,
         },
     )
     return encode_event(event), kept

@@ -27,6 +27,7 @@ from graven.event import (
     encode_event,
     quarantine,
 )
+from graven.event.decode import check_event
 from graven.ingest.detect import detect
 from graven.ingest.envelope import unwrap
 from graven.ingest.normalize import SOURCES
@@ -39,12 +40,16 @@ __all__ = ["NATIVE_TYPE", "Pipeline", "Redactor"]
 NATIVE_TYPE = "graven"
 """The type of a record that already is an event of the model: kept verbatim, without a raw."""
 
+_SPACE = b" \t\r\n"
+_EVENT_MARK = b'"action"'
 _LABEL_CHARS_MAX = 1024
+_ELEMENTS_MAX = 50_000  # of one record that is a list
 _EVENTS_MAX = 10_000  # of one record
 _LONG_BYTES = 40_000  # shorter bytes cannot hold too many keys
 _PASSING = ("time", "file.")  # around: says how a record came, not what it is; told of records without an id only
 
 _DECODE = msgspec.json.Decoder().decode
+_DECODE_EVENT = msgspec.json.Decoder(Event).decode
 
 
 class Redactor(Protocol):
@@ -83,6 +88,11 @@ class Pipeline:
     def _take(self, record: Record, position: int, out: list[Normalised], *, unpacked: bool) -> None:
         start = len(out)
         try:
+            if record.fault:
+                raise Unparsed(record.fault)
+            if not record.type and _EVENT_MARK in record.raw and (event := _event(record.raw)) is not None:
+                out.append(self._native(record.raw, event, position))
+                return
             if len(record.raw) > MAX_EVENT_BYTES:
                 document, elements = None, None if unpacked else unpack(record.raw)
                 if elements is None:
@@ -91,11 +101,14 @@ class Pipeline:
                 document = _document(record.raw)
                 elements = None if unpacked or not _may_hold_records(document) else unpack(record.raw)
             if elements is not None:
+                if len(elements) > _ELEMENTS_MAX:
+                    raise Unparsed(f"the record holds more than {_ELEMENTS_MAX} records", mend="send fewer in one")
                 for number, raw in enumerate(elements):
                     inner_id = f"{record.id}/{number}" if record.id else ""
-                    self._take(Record(raw, record.type, record.around, inner_id), position, out, unpacked=True)
+                    inner = Record(raw, record.type, record.around, inner_id, record.otherwise)
+                    self._take(inner, position, out, unpacked=True)
                 return
-            self._read(record, document, out)
+            self._read(record, document, position, out)
         except Unparsed as unparsed:
             del out[start:]
             out.append(self._quarantine(record, position, unparsed))
@@ -108,7 +121,7 @@ class Pipeline:
             bad = Unparsed(f"the parser failed: {type(fault).__name__}", mend="report it, with the record if you may")
             out.append(self._quarantine(record, position, bad))
 
-    def _read(self, record: Record, document: Document, out: list[Normalised]) -> None:
+    def _read(self, record: Record, document: Document, position: int, out: list[Normalised]) -> None:
         said: Mapping[str, str] = record.around
         if isinstance(document, dict):
             inside, more = unwrap(document)
@@ -116,7 +129,8 @@ class Pipeline:
                 document, said = inside, {**said, **more}
         source = self._source(record, document)
         if source is None:
-            out.append(self._native(record))
+            piece = record.raw.strip(_SPACE)
+            out.append(self._native(piece, decode_event(piece), position))
             return
         events = source.normalise(record, document)
         if not events or len(events) > _EVENTS_MAX:
@@ -124,7 +138,7 @@ class Pipeline:
         for number, event in enumerate(events):
             if event.id is None and record.id:
                 event.id = record.id if len(events) == 1 else f"{record.id}/{number}"
-            out.append(self._finish(event, record.raw, source.TYPE, said))
+            out.append(self._finish(event, record.raw, source.TYPE, said, position))
 
     def _source(self, record: Record, document: Document) -> Normaliser | None:
         """None: the record is an event of the model already."""
@@ -138,22 +152,23 @@ class Pipeline:
         if found is None:
             if isinstance(document, dict) and isinstance(document.get("action"), str):
                 return None
+            if (source := self._by_type.get(record.otherwise)) is not None:
+                return source
             raise Unparsed("no source type recognises the record", mend="state its type, or add a mapping for it")
         return found
 
-    def _native(self, record: Record) -> Normalised:
-        """An event of the model as it came. Raises BadInput."""
-        piece = record.raw.strip(b" \t\r\n")
-        event = decode_event(piece)
+    def _native(self, piece: bytes, event: Event, position: int) -> Normalised:
+        """An event of the model as it came."""
         if event.action == QUARANTINE_ACTION:
             raise Unparsed("the record says itself that it was quarantined", path="$.action")
         if self._redactor is not None:
             redacted, _ = self._redactor.apply(event, b"")
             if redacted is not event:
-                return Normalised(encode_event(redacted), None, event.id, NATIVE_TYPE, "", event.class_, redacted=True)
-        return Normalised(piece, None, event.id, NATIVE_TYPE, "", event.class_)
+                sealed = encode_event(redacted)
+                return Normalised(sealed, None, event.id, NATIVE_TYPE, "", event.class_, True, position)
+        return Normalised(piece, None, event.id, NATIVE_TYPE, "", event.class_, False, position)
 
-    def _finish(self, event: Event, raw: bytes, type_: str, said: Mapping[str, str]) -> Normalised:
+    def _finish(self, event: Event, raw: bytes, type_: str, said: Mapping[str, str], position: int) -> Normalised:
         about = self._about[type_]
         labels = {"graven.type": about[0], "graven.parser": about[1]}
         if event.labels:
@@ -169,7 +184,7 @@ class Pipeline:
         if self._redactor is not None:
             changed, sealed = self._redactor.apply(event, raw)
             redacted, event = changed is not event or sealed is not raw, changed
-        return Normalised(_encode(event), sealed, event.id, type_, "", event.class_, redacted)
+        return Normalised(_encode(event), sealed, event.id, type_, "", event.class_, redacted, position)
 
     def _quarantine(self, record: Record, position: int, bad: Unparsed) -> Normalised:
         raw = record.raw
@@ -177,9 +192,24 @@ class Pipeline:
         labels = {"graven.type": tried}
         _label(labels, record.around, passing=True)
         fault: Fault = {"position": position, "path": bad.path, "what": bad.reason, "mend": bad.mend}
-        event, kept = quarantine(raw, position=position, fault=fault, labels=labels)
+        whole = (record.size_bytes, record.sha256) if record.sha256 else None
+        event, kept = quarantine(raw, position=position, fault=fault, labels=labels, whole=whole)
         sealed = self._redactor.apply_raw(kept) if self._redactor is not None else kept
-        return Normalised(event, sealed, None, tried, bad.reason, None, redacted=sealed is not kept)
+        return Normalised(event, sealed, None, tried, bad.reason, None, sealed is not kept, position)
+
+
+def _event(raw: bytes) -> Event | None:
+    """The record as an event of the model, which it is if it fits: the model is closed. None where it is none."""
+    if len(raw) > MAX_EVENT_BYTES or raw[:1] != b"{" or raw[-1:] != b"}":
+        return None
+    try:
+        if not raw.isascii():
+            raw.decode()
+        event = _DECODE_EVENT(raw)
+        check_event(event, raw)
+    except (ValueError, RecursionError, BadInput):  # cheaper than `decode_event`, which looks for words
+        return None
+    return event
 
 
 def _document(raw: bytes) -> Document:

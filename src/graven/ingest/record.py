@@ -42,13 +42,21 @@ class Record:
     `raw`: the smallest slice of the request or file that holds it. `type`: the source type stated by sender, door or
     configuration, "" to detect it. `around`: what surrounded it, flat: "syslog.hostname", "hec.sourcetype",
     "file.path", "time" (RFC 3339, of the envelope, used where the record itself has none). `id`: the sender's own id
-    of this record, used where the record has none.
+    of this record, used where the record has none. `otherwise`: the type to take where none is stated and none
+    recognises the record; without it, such a record is quarantined.
+
+    `fault`: why a door could not take the record out of what it came in; it is quarantined with these words, unread. Of
+    one of which only the first bytes were kept, `size_bytes` and `sha256` (hex) are those of the whole.
     """
 
     raw: bytes
     type: str = ""
     around: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
+    otherwise: str = ""
+    fault: str = ""
+    size_bytes: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,8 @@ class Normalised:
     `event`: JSON in the event model. `raw`: the producer's bytes, as redaction left them; None where the record already
     was an event. `id`: for the idempotency window. `class_`: the retention class an event asks for itself.
     `type`: the source type, "unknown" where none was found. `quarantined`: why it could not be read, or "".
-    `redacted`: whether redaction changed anything; such a record is never claimed as sent.
+    `redacted`: whether redaction changed anything; such a record is never claimed as sent. `position`: 0-based, of its
+    record among those that were run together.
     """
 
     event: bytes
@@ -68,6 +77,7 @@ class Normalised:
     quarantined: str = ""
     class_: str | None = None
     redacted: bool = False
+    position: int = 0
 
 
 class Unparsed(Exception):
