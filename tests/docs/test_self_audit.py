@@ -19,7 +19,7 @@ ROWS = {
     name: re.sub(r"\([^)]*\)", "", data)
     for name, data in re.findall(r"^\| `(graven\.[a-z_.]+)` \|[^|]*\|([^|]*)\|$", PAGE, re.MULTILINE)
 }
-OPTIONAL = {"successor_of", "witness_policy_sha256"}
+OPTIONAL = {"successor_of", "witness_policy_sha256", "challenge"}
 
 
 def fields(action: str) -> set[str]:

@@ -4,9 +4,18 @@ The kind of a file is read off its content, never its name. Nothing here opens a
 file brings along are believed by nobody.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from graven.anchor.policies import describe_trust
+from graven.check.auditors import (
+    AUDIT_STATEMENT,
+    CHALLENGE,
+    CHALLENGE_ANSWER,
+    CHALLENGE_STATEMENT,
+    check_audit_statement,
+    check_challenge,
+    check_challenge_answer,
+    check_challenge_statement,
+)
 from graven.check.receipts import (
     ANSWER,
     ANSWER_BYTES_MAX,
@@ -16,21 +25,21 @@ from graven.check.receipts import (
     check_certificate,
     check_receipt,
 )
+from graven.check.signers import add_signers
 from graven.check.verdict import Good, Trust
 from graven.check.words import counted, head_row
-from graven.core.checkpoint import SignedCheckpoint
+from graven.core.challenge_answer import FORMAT as CHALLENGE_ANSWER_FORMAT
 from graven.core.document import as_object, parse_document
 from graven.core.doubled import duplicate_keys
 from graven.core.evidence import parse_evidence, verify_evidence
 from graven.core.merkle import hash_leaf
-from graven.core.policy import open_trusted, shown
+from graven.core.policy import open_trusted
 from graven.core.prefix import open_prefix
 from graven.core.proof import entry_of_proof, parse_proof, verify_proof_counting
 from graven.core.range import FORMAT as RANGE_FORMAT
 from graven.core.range import parse_range, verify_opened_range
 from graven.core.spelling import encode_base64
 from graven.keys.signature import verify_signature
-from graven.runtime.clock import rfc3339
 
 _EVIDENCE, _PROOF, _CHECKPOINT, _PREFIX, _RANGE = "evidence", "tlog-proof", "checkpoint", "prefix", "range"
 
@@ -46,8 +55,14 @@ def check_document(data: bytes, trust: Trust) -> Good:
         _EVIDENCE: _check_evidence, _PROOF: _check_proof, ANSWER: check_answer, RECEIPT: check_receipt,
         CERTIFICATE: check_certificate, _CHECKPOINT: _check_checkpoint, _PREFIX: _check_prefix,
         _RANGE: _check_range,
+        CHALLENGE: check_challenge,
+        CHALLENGE_ANSWER: check_challenge_answer,
+        CHALLENGE_STATEMENT: check_challenge_statement,
+        AUDIT_STATEMENT: check_audit_statement,
     }  # fmt: skip
-    return checks[kind](data, trust)
+    good = checks[kind](data, trust)
+    good.data = data
+    return good
 
 
 def kind_of(data: bytes) -> str:
@@ -57,10 +72,15 @@ def kind_of(data: bytes) -> str:
     """
     if data.lstrip(b" \t\r\n").startswith(b"{"):
         fields = as_object(parse_document(data, max_bytes=ANSWER_BYTES_MAX, what="a file"), "file", keys=(), more=None)
-        if fields.get("format") == RANGE_FORMAT:
-            return _RANGE
+        formats = {RANGE_FORMAT: _RANGE, CHALLENGE_ANSWER_FORMAT: CHALLENGE_ANSWER}
+        if (kind := formats.get(str(fields.get("format")))) is not None:
+            return kind
         return ANSWER if "receipt" in fields and "format" not in fields else _EVIDENCE
-    starts = ((b"c2sp.org/tlog-proof@", _PROOF), (b"graven-receipt/", RECEIPT), (b"graven-prefix/", _PREFIX))
+    starts = (
+        (b"c2sp.org/tlog-proof@", _PROOF), (b"graven-receipt/", RECEIPT), (b"graven-prefix/", _PREFIX),
+        (b"graven-challenge/", CHALLENGE), (b"graven-challenge-statement/", CHALLENGE_STATEMENT),
+        (b"graven-audit-statement/", AUDIT_STATEMENT),
+    )  # fmt: skip
     for start, kind in starts:
         if data.startswith(start):
             return kind
@@ -176,20 +196,3 @@ def _check_range(data: bytes, trust: Trust) -> Good:
 
 def _how_many(least: int, most: int) -> str:
     return f"exactly {counted(least, 'event')}" if least == most else f"{least} to {most} events"
-
-
-def add_signers(good: Good, signed: SignedCheckpoint, witnesses: Sequence[str], trust: Trust) -> None:
-    """Who vouches for the checkpoint: keys of the log, and witnesses that count."""
-    head = signed.checkpoint
-    keys = [f"{one.key.name}+{one.key.id.hex()}" for one in signed.signed]
-    times = [one.time for one in signed.signed if one.time is not None]
-    good.rows.append(("signed by", ", ".join(keys)))
-    if times:
-        good.rows.append(("signed at", f"{rfc3339(max(times) * 1_000_000)} (the newest time a signer states)"))
-    good.rows.append(("witnesses", describe_trust(trust.policy, witnesses)))
-    seen, members = trust.policy.tally(witnesses) if trust.policy is not None else ((), ())
-    good.fields |= {
-        "origin": head.origin, "size": head.size, "root": encode_base64(head.root),
-        "signed_by": keys, "witnesses": [shown(name) for name in witnesses],
-        "trust": describe_trust(trust.policy, witnesses), "cosigned": list(seen), "cosigners": list(members),
-    }  # fmt: skip

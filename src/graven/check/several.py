@@ -7,10 +7,13 @@ promise was broken; two receipts, that two promises cannot both be kept.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 
 from graven.check.documents import check_document
 from graven.check.verdict import Good, Trust
 from graven.check.words import error_fields, shown
+from graven.core.challenge_answer import parse_answer
+from graven.core.challenge_statement import make_statement
 from graven.core.checkpoint import SignedCheckpoint, conflicting
 from graven.core.errors import Disproved, GravenError
 from graven.core.receipt import Receipt, check_promise
@@ -98,10 +101,34 @@ def conflicts_of(verdicts: Sequence[Verdict]) -> list[Disproved]:
                         expected=f"root {encode_base64(first[1].root)}",
                         found=f"root {encode_base64(receipt.root)}",
                     )
+    found += _statements_of(verdicts)
     for tree, (name, receipt) in promises.items():
         if tree in trees:
             with _collected(found, name, trees[tree][0]):
                 check_promise(receipt, trees[tree][1])
+    return found
+
+
+def _statements_of(verdicts: Sequence[Verdict]) -> list[Disproved]:
+    """Statements of challenges that the answers they judged, given beside them, do not bear out."""
+    found: list[Disproved] = []
+    goods = [(verdict.name, verdict.good) for verdict in verdicts if verdict.good is not None]
+    for name, said in goods:
+        for other, answer in goods:
+            one, judged = said.statement, answer.judged
+            if one is None or judged is None or sha256(answer.data).digest() != one.answer:
+                continue
+            challenge = parse_answer(answer.data).challenge
+            again = make_statement(judged, challenge=challenge, answer=answer.data, time=one.time)
+            with _collected(found, name, other):
+                if again != one:
+                    raise Disproved(
+                        "the statement is not what the answer shows",
+                        expected=f"{again.opened} opened, {len(again.missing)} missing",
+                        found=f"{one.opened} opened, {len(one.missing)} missing",
+                    )
+                said.rows = [row for row in said.rows if row[0] != "not shown"]
+                said.rows.append(("judged", f"again, from {other}: it is so"))
     return found
 
 

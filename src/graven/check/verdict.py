@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from graven.check.words import Row, plain_rows
+from graven.core.challenge_answer import Judged
+from graven.core.challenge_statement import Statement
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.note import Key
 from graven.core.policy import Policy
@@ -16,6 +18,7 @@ class Trust:
 
     `sent` are the events that were sent, verbatim, to be compared with an opened receipt; `normalised` says that the
     log makes events of what is sent, so the bytes sent are the raws. `rows` shows an event to a person.
+    `auditors` are the keys of auditors, who sign challenges and statements.
     """
 
     keys: tuple[Key, ...] = ()
@@ -23,6 +26,7 @@ class Trust:
     certificate: bytes | None = None
     sent: tuple[bytes, ...] | None = None
     normalised: bool = False
+    auditors: tuple[Key, ...] = ()
     rows: Callable[[bytes], list[Row]] = plain_rows
 
     @property
@@ -43,3 +47,6 @@ class Good:
     fields: dict[str, object] = field(default_factory=dict)
     checkpoints: list[SignedCheckpoint] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
+    judged: Judged | None = None
+    statement: Statement | None = None
+    data: bytes = b""

@@ -1,5 +1,7 @@
 """`graven check`: judge evidence, tlog-proofs, receipts and checkpoints offline, against a key or a policy."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -23,6 +25,9 @@ from graven.event import split_body
 @path_option("--policy", "policy", "A tlog-policy file: whom you trust, and how many witnesses it takes.")
 @path_option("--events", "events", "What was sent, to be compared with an opened receipt.")
 @path_option("--certificate", "certificate", "The certificate of the receipt key, for a receipt without one.")
+@click.option(
+    "--auditor", "auditors", multiple=True, metavar="VKEY", help="The key of an auditor, for what one signed."
+)
 @click.option("--normalised", is_flag=True, help="The log makes events of what is sent: compare the raws.")
 @json_option
 @click.pass_context
@@ -33,17 +38,25 @@ def command(
     policy: Path | None,
     events: Path | None,
     certificate: Path | None,
+    auditors: tuple[str, ...],
     normalised: bool,
     as_json: bool,
 ) -> None:
     """Check what a log gave you, without the log and without a network.
 
-    FILE is evidence, a tlog-proof, a receipt (the note, or the whole answer), a certificate or a checkpoint; `-` is
-    standard input. Trust comes from --vkey or --policy, never from a file that is checked. Several files are also held
-    against each other: two checkpoints of one size and different roots prove that the log forked, and a checkpoint
-    against a receipt that its promise was broken.
+    FILE is evidence, a range, a tlog-proof, a receipt (the note, or the whole answer), a certificate, a checkpoint, a
+    prefix, or what belongs to a challenge; `-` is standard input. Trust comes from --vkey or --policy, never from a
+    file that is checked. Several files are also held against each other: two checkpoints of one size and different
+    roots prove that the log forked, and a checkpoint against a receipt that its promise was broken.
     """
-    trust = _trust(vkeys, policy, events, certificate, normalised)
+    trust = replace(
+        read_trust(vkeys, policy),
+        certificate=read_file(certificate) if certificate is not None else None,
+        sent=tuple(split_body(read_file(events, max_bytes=ANSWER_BYTES_MAX))) if events is not None else None,
+        auditors=tuple(parse_vkey(vkey.strip()) for vkey in auditors),
+        normalised=normalised,
+        rows=event_rows,
+    )
     found = check_files(map(str, files), lambda name: read_file(Path(name), max_bytes=ANSWER_BYTES_MAX), trust)
     if as_json:
         print_json(found.as_json())
@@ -55,9 +68,8 @@ def command(
         ctx.exit(worst.exit_code)
 
 
-def _trust(
-    vkeys: tuple[str, ...], policy: Path | None, events: Path | None, certificate: Path | None, normalised: bool
-) -> Trust:
+def read_trust(vkeys: Sequence[str], policy: Path | None) -> Trust:
+    """Whom a reader trusts. Raises BadInput: neither a key nor a policy, both, or one that is none."""
     if bool(vkeys) is (policy is not None):
         raise BadInput(
             "a check needs a key or a policy that you trust, and only one of the two",
@@ -66,10 +78,6 @@ def _trust(
     return Trust(
         keys=tuple(parse_vkey(vkey.strip()) for vkey in vkeys),
         policy=parse_policy(read_file(policy)) if policy is not None else None,
-        certificate=read_file(certificate) if certificate is not None else None,
-        sent=tuple(split_body(read_file(events, max_bytes=ANSWER_BYTES_MAX))) if events is not None else None,
-        normalised=normalised,
-        rows=event_rows,
     )
 
 

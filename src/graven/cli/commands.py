@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("graven.cli.plan", "events a day into gigabytes, memory and cost"),
     "witness": ("graven.cli.witness", "run a witness for logs: cosign what grows, keep what forks"),
     "audit": ("graven.cli.audit", "follow someone else's log, keep what convicts it"),
+    "challenge": ("graven.cli.challenge", "draw entries by lot, and have them opened"),
     "receipts": ("graven.cli.receipts", "hold a log to what it promised"),
     "demo": ("graven.cli.demo", "a tour, on a log of invented events"),
 }

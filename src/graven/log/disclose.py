@@ -4,13 +4,16 @@ Every document is verified before it leaves: a log whose tiles or journal are da
 auditor's. Nothing is recorded here; who hands a document over appends `graven.disclosure` first.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from graven.core.challenge import draw, open_challenge
+from graven.core.challenge_answer import ChallengeAnswer, Shown
 from graven.core.commitment import NO_RAW, format_head
 from graven.core.disclosed import Disclosed, Withheld
-from graven.core.errors import BadInput
-from graven.core.merkle import prove_range
-from graven.core.note import format_vkey
+from graven.core.errors import BadInput, Disproved
+from graven.core.merkle import compact_range_at, prove_inclusion, prove_range
+from graven.core.note import Key, format_vkey
 from graven.core.range import MAX_RANGE_ENTRIES, Closed, Opened, OpenedRange, verify_opened_range
 from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_nodes, width_at
 from graven.keys.signature import verify_signature
@@ -51,6 +54,41 @@ def open_range(
     found = OpenedRange(start, tuple(entries), source, proof, published.data, vkeys)
     verify_opened_range(found, view.keys, verify_signature)
     return found
+
+
+def answer_challenge(view: View, data: bytes, auditors: Sequence[Key]) -> ChallengeAnswer:
+    """What this log can answer to a signed challenge. An entry whose key is gone is left out: it is missing.
+
+    Raises BadInput: no challenge, of another log, or by nobody of `auditors`. Disproved: of a tree that this log does
+    not have; or what is on disk does not prove it. Broken.
+    """
+    challenge, _, signed, _ = open_challenge(data, auditors, view.keys, verify_signature)
+    tree, published = signed.checkpoint, view.published.checkpoint
+    if tree.size > published.size:
+        raise BadInput(
+            f"a challenge of {tree.size} entries, {published.size} are published here", mend="ask when it has grown"
+        )
+    nodes = tile_nodes(disk_fetch(view.directory / "log"), published.size)
+    if compact_range_at(nodes, tree.size).root() != tree.root:
+        raise Disproved("the challenge is of a tree that this log does not have", place=f"tree of {tree.size} entries")
+    at_size = tile_nodes(disk_fetch(view.directory / "log"), tree.size)
+    answers: list[Shown] = []
+    acts: dict[int, Shown] = {}
+
+    def show(record: Record, by: int | None) -> Shown | None:
+        entry = opened(record, event=True, raw=True) or (Closed(record.entry) if record.entry is not None else None)
+        if entry is None:
+            return None
+        return Shown(record.index, entry, tuple(prove_inclusion(at_size, index=record.index, size=tree.size)), by)
+
+    for index in draw(challenge.seed, start=challenge.start, end=challenge.end, count=challenge.count):
+        record = view.read(index)
+        by = record.erasure_index if record.erasure_index is not None and record.erasure_index < tree.size else None
+        if (shown := show(record, by)) is not None:
+            answers.append(shown)
+        if by is not None and by not in acts and (act := show(view.read(by), None)) is not None:
+            acts[by] = act
+    return ChallengeAnswer(data, tuple(answers), tuple(acts.values()))
 
 
 def opened(record: Record, *, event: bool, raw: bool) -> Opened | None:
