@@ -27,6 +27,7 @@ from graven.config import CONFIG_NAME, IntakeConfig, default_config, load_config
 from graven.journal.files import File, LocalFiles
 from graven.journal.segment import list_segments
 from graven.log.verify import verify_directory
+from graven.runtime.process import return_large_buffers
 
 SMALL_EVENTS = 10_000
 """The log that the memory of a long one is compared with."""
@@ -77,7 +78,8 @@ def call(kind: type[Answer], *arguments: object) -> Answer:
 
 
 def grow(directory: Path, events: int, events_a_block: int) -> Grown:
-    """Make a log of about `events` events in blocks of `events_a_block`."""
+    """Make a log of about `events` events in blocks of `events_a_block`, in a process set up as a server's."""
+    return_large_buffers()
     config = msgspec.structs.replace(
         default_config(origin="bench.invalid/long", log_id="0" * 32, vkeys=("",)),
         intake=IntakeConfig(group_events=events_a_block),

@@ -39,12 +39,12 @@ def command(
         output = None
     with open_view(directory) as view:
         _wait(view, index)
-        record, published = view.read(index), view.published
+        published = view.published
         if bare:
-            data = tlog_proof(directory, record, published)
+            data = tlog_proof(directory, index, published)
         else:
             data = evidence(
-                directory, record, published, view.keys, disclose_event=not no_event, disclose_raw=not no_raw
+                directory, view.read(index), published, view.keys, disclose_event=not no_event, disclose_raw=not no_raw
             )
     head = published.checkpoint
     if output is not None:

@@ -13,9 +13,9 @@ from graven.core.evidence import Disclosed, Evidence, Withheld, format_evidence
 from graven.core.merkle import hash_leaf, prove_inclusion, verify_inclusion
 from graven.core.note import Key, format_vkey
 from graven.core.proof import TlogProof, format_proof
-from graven.core.tile import tile_nodes
+from graven.core.tile import Fetch, tile_nodes
 from graven.log.reader import JournalReader
-from graven.log.tail import disk_fetch
+from graven.log.tail import disk_fetch, entry_at
 from graven.log.types import Record
 
 
@@ -26,26 +26,27 @@ def prove(directory: Path, record: Record, published: SignedCheckpoint) -> TlogP
         BadInput: the index is not published yet. Broken: the entry cannot be derived, its key is gone.
         Disproved: the tiles or the journal do not lead to the published root.
     """
-    checkpoint = published.checkpoint
-    if record.index >= checkpoint.size:
-        raise BadInput(
-            f"index {record.index} is not published yet: the published tree has {checkpoint.size} entries",
-            mend="ask again after the next checkpoint",
-        )
+    _check_published(record.index, published)
     if record.entry is None:
         raise Broken(
             f"index {record.index} cannot be proved here: its data key is not in the keyring",
             mend="restore the keyring: graven keys restore",
         )
-    nodes = tile_nodes(disk_fetch(directory / "log"), checkpoint.size)
-    hashes = prove_inclusion(nodes, index=record.index, size=checkpoint.size)
-    verify_inclusion(hash_leaf(record.entry), hashes, index=record.index, size=checkpoint.size, root=checkpoint.root)
-    return TlogProof(record.entry, record.index, tuple(hashes), published.data)
+    return _prove(disk_fetch(directory / "log"), record.index, record.entry, published)
 
 
-def tlog_proof(directory: Path, record: Record, published: SignedCheckpoint) -> bytes:
-    """A `.tlog-proof` file. Raises as `prove`."""
-    return format_proof(prove(directory, record, published))
+def tlog_proof(directory: Path, index: int, published: SignedCheckpoint) -> bytes:
+    """A `.tlog-proof` file of an index, from tiles and the entry bundle alone: no event is opened, no key is needed.
+
+    Raises: as `prove`; Broken for a missing file.
+    """
+    _check_published(index, published)
+    fetch = disk_fetch(directory / "log")
+    try:
+        entry = entry_at(fetch, index, published.checkpoint.size)
+    except OSError as error:
+        raise Broken("an entry bundle cannot be read", place=f"{error.filename}: {error.strerror}") from None
+    return format_proof(_prove(fetch, index, entry, published))
 
 
 def evidence(
@@ -90,3 +91,22 @@ def read_one(reader: JournalReader, index: int, size: int) -> Record:
     if not 0 <= index < size:
         raise BadInput(f"the log has no index {index}: it holds {size} entries", mend=f"indexes are 0 to {size - 1}")
     return reader.read(index)
+
+
+def _check_published(index: int, published: SignedCheckpoint) -> None:
+    size = published.checkpoint.size
+    if index < 0:
+        raise BadInput(f"an index is not negative, {index} is", mend="indexes begin at 0")
+    if index >= size:
+        raise BadInput(
+            f"index {index} is not published yet: the published tree has {size} entries",
+            mend="ask again after the next checkpoint",
+        )
+
+
+def _prove(fetch: Fetch, index: int, entry: bytes, published: SignedCheckpoint) -> TlogProof:
+    """The proof, verified. Raises Disproved if entry and tiles do not lead to the root."""
+    checkpoint = published.checkpoint
+    hashes = prove_inclusion(tile_nodes(fetch, checkpoint.size), index=index, size=checkpoint.size)
+    verify_inclusion(hash_leaf(entry), hashes, index=index, size=checkpoint.size, root=checkpoint.root)
+    return TlogProof(entry, index, tuple(hashes), published.data)

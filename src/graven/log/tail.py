@@ -11,7 +11,16 @@ from pathlib import Path
 
 from graven.core.errors import Disproved
 from graven.core.merkle import CompactRange, Nodes, compact_range_at, hash_leaves
-from graven.core.tile import WIDTH, bundle_path, decode_entries, encode_entries, parse_path, tile_nodes, tile_path
+from graven.core.tile import (
+    WIDTH,
+    Fetch,
+    bundle_path,
+    decode_entries,
+    encode_entries,
+    parse_path,
+    tile_nodes,
+    tile_path,
+)
 from graven.journal.files import Files, write_atomic
 
 ENTRY_SIZE = 32
@@ -158,6 +167,18 @@ def disk_fetch(log: Path) -> DiskFetch:
     return DiskFetch(log)
 
 
+def entry_at(fetch: Fetch, index: int, size: int) -> bytes:
+    """The entry at `index` of the tree of `size`, from its bundle; from the full one where a partial was collected.
+
+    Raises: FileNotFoundError; Disproved for a bundle of another form.
+    """
+    tile, slot = divmod(index, WIDTH)
+    width = min(WIDTH, size - tile * WIDTH)
+    path = bundle_path(tile, width)
+    data = _fetch_wide(fetch, path, bundle_path(tile))[: (ENTRY_SIZE + 2) * width]
+    return decode_entries(data, width, place=path)[slot]
+
+
 def remove_larger(files: Files, log: Path, size: int, published: int) -> None:
     """Take away tiles and bundles of a larger tree than `size`: written, not published, and then its events were lost.
 
@@ -189,13 +210,13 @@ def remove_larger(files: Files, log: Path, size: int, published: int) -> None:
             index, width = index + 1, 0
 
 
-def _read_tile(fetch: DiskFetch, level: int, index: int, width: int) -> bytes:
+def _read_tile(fetch: Fetch, level: int, index: int, width: int) -> bytes:
     if not width:
         return b""
     return _fetch_wide(fetch, tile_path(level, index, width), tile_path(level, index))[: 32 * width]
 
 
-def _fetch_wide(fetch: DiskFetch, partial: str, full: str) -> bytes:
+def _fetch_wide(fetch: Fetch, partial: str, full: str) -> bytes:
     try:
         return fetch(partial)
     except FileNotFoundError:

@@ -98,8 +98,8 @@ class View:
         )
 
     def tlog_proof(self, index: int) -> bytes:
-        """The bare proof of one event. Raises as `log.prove.prove`."""
-        return tlog_proof(self.directory, self.read(index), self.published)
+        """The bare proof of one entry, without opening its event. Raises as `log.prove.tlog_proof`."""
+        return tlog_proof(self.directory, index, self.published)
 
     def registers(self) -> Registers:
         """Sources and tokens as of now. Raises BadInput without a keyring."""

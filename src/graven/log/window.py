@@ -17,7 +17,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b
 from operator import lt
 from pathlib import Path
 
@@ -29,9 +29,8 @@ CANDIDATES_MAX = 8
 CURSOR_ENTRIES = 2_000
 """After so many events without an id, a record says that they were seen, so that no start reads them again."""
 
-_U64 = struct.Struct(">Q")
 _RECORD_SIZE = 16
-_MAGIC = b"GRVNWIN1"
+_MAGIC = b"GRVNWIN2"
 _HEADER = struct.Struct(">8sQQ")  # magic, number, when the first record came
 _NO_ID = 0
 
@@ -81,17 +80,18 @@ class Window:
         return next((g.first_us for g in self._generations if len(g.indexes)), None)
 
     def fingerprints(self, source: int, ids: Iterable[str]) -> list[int]:
-        """The keyed 64-bit hash of each id: the first 8 bytes of SHA-256(key ‖ u32 source ‖ id).
+        """The keyed 64-bit hash of each id: BLAKE2b of 8 bytes over key ‖ u32 source ‖ id.
 
-        Nobody sees more than these 8 bytes, and the key has a fixed length, so a prefix is as good as HMAC here.
+        The key has a fixed length, and BLAKE2 cannot be extended, so a prefix is a key here; as the hash's own key it
+        would take a block to itself. With SHA-256 this costs half as much again.
         """
-        start, unpack = sha256(self._key + source.to_bytes(4, "big")).copy, _U64.unpack_from
-        marks: list[int] = []
+        start = blake2b(self._key + source.to_bytes(4, "big"), digest_size=8).copy
+        marks: list[bytes] = []
         for event_id in ids:
             one = start()  # cheaper than starting a hash
             one.update(event_id.encode())
-            marks.append(unpack(one.digest())[0])
-        return marks
+            marks.append(one.digest())
+        return list(struct.unpack(f">{len(marks)}Q", b"".join(marks)))
 
     def known(self, fingerprints: Sequence[int]) -> set[int]:
         """Those of the fingerprints that the window holds."""

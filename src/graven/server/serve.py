@@ -30,6 +30,7 @@ from graven.app import Log
 from graven.config import CONFIG_NAME, Config, load_config, parse_listen
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.journal.files import Files
+from graven.runtime.process import return_large_buffers, settle_collector
 from graven.runtime.telemetry import get_logger, set_up_logging
 from graven.server import protocol
 from graven.server.access import TokenAccess
@@ -75,6 +76,7 @@ def run(
     """
     config = config or load_config(directory / CONFIG_NAME)
     set_up_logging(config.log.level)
+    return_large_buffers()
     tls = tls_context(config)
     listener = bind(listen or config.server.listen)
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -246,6 +248,7 @@ class _Serving:
             with contextlib.suppress(RuntimeError):  # the loop is closed: it has stopped
                 loop.call_soon_threadsafe(self._tell, reason)
 
+        settle_collector()
         self._ready(Running(url, stop))
         await self._told.wait()
         logger.info("stopping", extra={"fields": {"reason": self._reason}})
