@@ -32,8 +32,8 @@ check: lint test ## what CI runs: lint, then the tests
 bench: set-up-dev debian ## the table of speeds, as ratios to the bare floor (BENCH_ARGS='--seconds 2')
 	@$(BIN)/python -m bench $(BENCH_ARGS)
 
-wheel: set-up-dev ## the wheel, in dist/
-	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --no-index -w dist .
+wheel: set-up-dev ## the wheels, in dist/: graven, and the stand-alone verifier
+	@$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --no-index -w dist . ./packaging/verify
 	@ls dist/*.whl
 
 lock: ## write the locks anew from pyproject.toml (needs uv; UPGRADE=1 for newer versions)

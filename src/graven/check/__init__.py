@@ -4,8 +4,12 @@
     documents.py   one file: told by its content, judged
     receipts.py    promises to producers
     several.py     files held against each other: forks, broken promises
+    auditors.py    challenges, answers, statements
+    signers.py     who vouches for a checkpoint
     verdict.py     what a check is given, and what it finds
+    command.py     `graven-verify`, the stand-alone verifier: the wheel of packaging/verify
 
-This is what `graven check` does. It opens no socket, no log and no keyring, and imports `core`, the signature verifier
-and a few modules that need nothing but the standard library.
+`graven check` and `graven-verify` are this room behind two command lines. It opens no socket, no log and no keyring. It
+imports `core`, the signature verifier and a few modules that need nothing but the standard library, so that the wheel
+has one dependency, `cryptography`.
 """
