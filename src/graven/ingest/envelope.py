@@ -61,7 +61,7 @@ def _pubsub(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _auth0(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     inside = document["data"]
-    return inside if isinstance(inside, dict) and "type" in inside and _AUTH0.issuperset(document) else None
+    return inside if isinstance(inside, dict) and "type" in inside and "log_id" in document else None
 
 
 def _container_log(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -87,4 +87,3 @@ _ENVELOPES: dict[str, Callable[[Mapping[str, Any]], Mapping[str, Any] | None]] =
     "log": _container_log,
 }
 _KEYS = frozenset(_ENVELOPES)
-_AUTH0 = frozenset({"data", "log_id", "_id", "detail-type"})

@@ -12,11 +12,13 @@ __all__ = [
     "correlation_of",
     "first",
     "items",
+    "loose",
     "mapping",
     "origin_of",
     "rest",
     "scope_of",
     "text",
+    "without_port",
 ]
 
 TEXT_MAX = 4096
@@ -52,6 +54,25 @@ def text(value: object) -> str | None:
     if type(value) is int and -(10**40) < value < 10**40:
         return str(value)
     return None
+
+
+def loose(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document under the plain lower case of its keys: `eventTimestamp`, `event_timestamp`, `EventTimestamp` are
+    one. Of keys that become the same the first counts."""
+    found: dict[str, Any] = {}
+    for key, value in document.items():
+        found.setdefault(key.replace("_", "").replace("-", "").lower(), value)
+    return found
+
+
+def without_port(address: str | None) -> str | None:
+    """`192.0.2.1:35194` → 192.0.2.1, `[2001:db8::1]:443` → 2001:db8::1; anything else as it is."""
+    if address is None:
+        return None
+    if address.startswith("["):
+        return address[1:].partition("]")[0] or address
+    host, colon, port = address.partition(":")
+    return host if colon and port.isdigit() and "." in host else address
 
 
 def first(document: object, *paths: str) -> str | None:

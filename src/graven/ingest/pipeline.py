@@ -76,7 +76,7 @@ class Pipeline:
     @property
     def types(self) -> tuple[str, ...]:
         """The source types that may be stated."""
-        return (NATIVE_TYPE, *self._by_type)
+        return (NATIVE_TYPE, *dict.fromkeys(source.TYPE for source in self._sources))
 
     def run(self, records: Sequence[Record]) -> list[Normalised]:
         """The events of `records`, in order."""

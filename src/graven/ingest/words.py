@@ -18,12 +18,11 @@ _VERBS: tuple[tuple[str, frozenset[str]], ...] = tuple(
     (verb, frozenset(words.split()))
     for verb, words in (
         ("logout", "logout signout loggedout logoff slo"),
-        ("login", "login signin logon loggedin authenticate authentication authenticated sso mfa impersonate"
-         " impersonated"),
+        ("login", "login signin logon loggedin authenticate authenticated impersonate impersonated"),
         ("revoke", "revoke revoked revokes unassign unassigned unshare unshared ungrant detach detached"
          " disassociate deny denied ban banned block blocked suspend suspended lock locked"),
         ("grant", "grant granted grants assign assigned share shared attach attached invite invited invitation"
-         " authorize authorized approve approved associate unblock unlock unlocked unsuspend unsuspended"),
+         " authorize authorized approve approved associate expanded unblock unlock unlocked unsuspend unsuspended"),
         ("export", "export exported download downloaded dump extract exfiltrate backup"),
         ("delete", "delete deleted deletes remove removed removes destroy destroyed purge purged terminate terminated"
          " deactivate deactivated drop erase uninstall uninstalled archive archived trash trashed expire expired"
@@ -34,7 +33,7 @@ _VERBS: tuple[tuple[str, frozenset[str]], ...] = tuple(
          " upload uploaded import imported install installed generate generated issue issued joined submit submitted"
          " send sent publish published clone cloned copy copied restore restored"),
         ("configure", "configure configured configuration enable enabled disable disabled setting settings toggle"
-         " toggled config preference preferences policy policies"),
+         " toggled config preference preferences"),
         ("update", "update updated updates modify modified modifies change changed changes edit edited set reset put"
          " patch patched rename renamed transfer transferred move moved rotate rotated replace replaced write written"
          " activate activated connect connected merge merged sync synced verified verify"),
