@@ -24,6 +24,7 @@ from graven.core.merkle import EMPTY_ROOT, prove_consistency
 from graven.core.note import Key, format_vkey, parse_note, parse_vkey
 from graven.core.spelling import encode_base64
 from graven.event import Parsed, parse_body
+from graven.ingest import Pipeline
 from graven.journal.files import Files, LocalFiles, write_atomic
 from graven.journal.frame import SegmentHeader
 from graven.journal.mark import Mark, MarkFile
@@ -157,6 +158,11 @@ def open_keyring(directory: Path, config: Config, *, files: Files | None = None)
         replicas=config.keys.replicas,
         files=files,
     )
+
+
+def build_pipeline(config: Config | None = None) -> Pipeline:
+    """What makes events of other programs' records, as the configuration says; without one, as it is out of the box."""
+    return Pipeline()
 
 
 def class_names(config: Config) -> tuple[str, ...]:

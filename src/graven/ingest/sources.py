@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graven.core.errors import BadInput
 from graven.event import Event, decode_event
 from graven.ingest.pipeline import Pipeline
 from graven.ingest.record import UNKNOWN_TYPE, Record
@@ -27,7 +26,8 @@ from graven.ingest.split import split_records
 __all__ = ["Measured", "Sample", "format_page", "load_samples", "measure"]
 
 FIELDS = (
-    "id", "time", "actor", "verb", "category", "targets", "changes", "outcome", "reason", "origin", "scope", "correlation",
+    "id", "time", "actor", "verb", "category", "targets", "changes", "outcome", "reason", "origin", "scope",
+    "correlation",
 )  # fmt: skip
 """The fields counted, besides `action`, which every event has."""
 
@@ -103,25 +103,31 @@ def format_page(manifest: Path, found: Measured, pipeline: Pipeline) -> str:
         about = types.get(name, {})
         title = f"[{about['title']}]({about['documentation']})" if "documentation" in about else about["title"]
         counts = (str(round(100 * found.filled[name][one] / max(1, found.events[name]))) for one in FIELDS)
-        lines.append(f"| `{name}` | {title} | {_evidence(found, name)} | {found.records[name]} | {' | '.join(counts)} |")
+        lines.append(
+            f"| `{name}` | {title} | {_evidence(found, name)} | {found.records[name]} | {' | '.join(counts)} |"
+        )
     lines += ["", _MATRIX.rstrip(), "", "| true type | records | found as |", "|---|---:|---|"]
     for name in shown:
         ways = ", ".join(f"`{way}` {count}" for way, count in sorted(found.confusion[name].items(), key=_most))
         lines.append(f"| `{name}` | {found.records[name]} | {ways} |")
     right = sum(found.confusion[name][name] for name in shown)
-    lines += ["", f"{right} of {sum(found.records[name] for name in shown)} records are recognised for what they are.", ""]
+    lines += [
+        "",
+        f"{right} of {sum(found.records[name] for name in shown)} records are recognised for what they are.",
+        "",
+    ]
     return "\n".join(lines)
 
 
 _HEAD = """# Sources
 
-Records of other programs that Graven reads out of the box. `graven parse FILE` shows what becomes of a file without storing
-it; a source that is not here is added by a mapping, without code. This page is computed from sample records by
+Records of other programs that Graven reads out of the box. `graven parse FILE` shows what becomes of a file without
+storing it; a source that is not here is added by a mapping, without code. This page is computed from sample records by
 `python -m graven.ingest.sources MANIFEST`; a source without any is not on it.
 
-*Evidence*: "real" are records as the producer wrote them, published by others; "documentation" are records we wrote from
-the vendor's documentation, so such a source may meet surprises. The numbers are per cent of the sample events in
-which a field is filled: a field the records do not have cannot be.
+*Evidence*: "real" are records of the producer, as others published them (names and addresses often replaced);
+"documentation" are records we wrote from the vendor's documentation, so such a source may meet surprises. The numbers
+are per cent of the sample events in which a field is filled: a field the records do not have cannot be.
 """
 
 _MATRIX = """## Detection
