@@ -24,7 +24,7 @@ from graven.config import (
     read_environment,
     read_passphrase,
 )
-from graven.config.model import ClassConfig, describe, knobs, sections
+from graven.config.model import ClassConfig, default_of, describe, knobs, sections
 from graven.config.write import show
 from graven.core.errors import BadInput
 from graven.core.note import format_vkey
@@ -392,7 +392,7 @@ def test_documented_defaults_and_bounds_are_true(section: str, knob: structs.Fie
     if knob.required:
         assert default == "required"
     else:
-        assert default == ("none" if knob.default is None else f"`{show(knob.default)}`")
+        assert default == ("none" if default_of(knob) is None else f"`{show(default_of(knob))}`")
     meta = bounds(knob)
     if meta.ge is not None:
         assert limits == f"{meta.ge} to {meta.le}"
@@ -410,4 +410,4 @@ def test_every_variable_is_documented() -> None:
 
 def test_units_stand_last() -> None:
     for section, knob in NUMBERS:
-        assert knob.name.rsplit("_", 1)[-1] in {"bytes", "s", "ms", "events", "ids"}, (section, knob.name)
+        assert knob.name.rsplit("_", 1)[-1] in {"bytes", "s", "ms", "events", "ids", "days"}, (section, knob.name)

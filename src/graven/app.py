@@ -17,7 +17,16 @@ import msgspec
 
 from graven.anchor.panel import WitnessPanel
 from graven.anchor.policies import current_policy, describe_trust, keep_policy, load_policy
-from graven.config import Config, config_sha256, default_config, flatten, format_config, load_config, read_passphrase
+from graven.config import (
+    Config,
+    WormConfig,
+    config_sha256,
+    default_config,
+    flatten,
+    format_config,
+    load_config,
+    read_passphrase,
+)
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.merkle import EMPTY_ROOT, prove_consistency
@@ -27,7 +36,7 @@ from graven.event import Parsed, parse_body
 from graven.ingest import Pipeline
 from graven.journal.files import Files, LocalFiles, write_atomic
 from graven.journal.frame import SegmentHeader
-from graven.journal.mark import Mark, MarkFile
+from graven.journal.mark import COMMITTED, Mark, MarkFile, read_mark
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
@@ -47,6 +56,11 @@ from graven.log.window import Window
 from graven.log.writer import Answer, Done, Limits, Wake, Writer, WriterState
 from graven.runtime.clock import Clock, SystemClock
 from graven.runtime.terminal import escape_for_terminal
+from graven.worm.folder import FolderStore
+from graven.worm.follow import Follower, Tell
+from graven.worm.retention import Retention
+from graven.worm.s3 import S3Settings, S3Store
+from graven.worm.store import Store
 
 LOCAL_SOURCE = "local"
 REGISTERS_LAG_ENTRIES = 2_000
@@ -173,6 +187,42 @@ def class_names(config: Config) -> tuple[str, ...]:
 def public_keys(config: Config) -> tuple[Key, ...]:
     """The log's public keys as its configuration lists them."""
     return tuple(parse_vkey(vkey) for vkey in config.vkeys)
+
+
+def open_store(url: str, config: Config | None = None) -> Store:
+    """The store of a write-once copy. `config` says where its endpoint and credentials are; else the environment does.
+
+    Raises BadInput: no URL of a store, no credentials, or the extra `s3` is not installed.
+    """
+    worm = config.worm if config is not None else WormConfig()
+    if url.startswith("file:"):
+        return FolderStore(url)
+    if url.startswith("s3:"):
+        return S3Store(url, S3Settings(worm.endpoint, worm.region, worm.profile, worm.credentials_file))
+    raise BadInput("not the URL of a store", place=url[:200], mend="s3://BUCKET/PREFIX or file:///PATH")
+
+
+def open_follower(
+    directory: Path, config: Config, *, tell: Tell | None = None, stop: threading.Event | None = None
+) -> Follower:
+    """The follower of a log into its configured store. Raises BadInput, Broken as `Follower`, and without a store."""
+    if config.worm.store is None:
+        raise BadInput("no write-once store is configured", mend="graven worm enable STORE, or [worm] store")
+    return Follower(
+        directory, open_store(config.worm.store, config), public_keys(config),
+        log_id=config.log_id, retention=retention(config), tell=tell, stop=stop,
+    )  # fmt: skip
+
+
+def retention(config: Config) -> Retention:
+    """For how long a log's copy is locked."""
+    return Retention(config.retention.days, config.retention.by_class, config.worm.open_lock_days)
+
+
+def committed_size(directory: Path) -> int:
+    """How many entries of a log are durable, as its marks say; nothing is checked."""
+    mark = read_mark(str(directory / "state" / "committed"), COMMITTED)
+    return mark.size if mark is not None else 0
 
 
 class Log:

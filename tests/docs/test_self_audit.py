@@ -52,6 +52,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
         admin.revoke_token(log, "laptop")
         admin.change_source(log, "laptop", declared={"default"}, owner="somebody")
     graven("backup", f"{directory}.copy", "--dir", str(directory))
+    copy = f"file://{directory}.worm"
+    graven("worm", "enable", copy, "--dir", str(directory))
+    graven("worm", "enable", "--full", "--yes", "--dir", str(directory))
+    graven("worm", "doctor", "--dir", str(directory), exit_code=1)  # a directory of our own is not write-once
+    with app.Log.open(directory) as log:
+        log.append_act(acts.WORM_ALARM, {"what": "another tree", "place": copy})
     graven("keys", "backup", f"{directory}.kit", "--no-passphrase", "--dir", str(directory))
     graven("audit", "range", "0", "2", "--source", "graven", "--dir", str(directory), "-o", f"{directory}.range")
     lose_an_acknowledged_event(directory)
@@ -87,11 +93,11 @@ def test_an_erasure_is_read_as_the_page_says() -> None:
     assert registers.erasures == (Erasure(7, 0, "hr", "raw", "00" * 16),)
 
 
-def graven(*arguments: str) -> None:
+def graven(*arguments: str, exit_code: int = 0) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "graven", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == exit_code, done.stderr
 
 
 def lose_an_acknowledged_event(directory: Path) -> None:

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "witness": ("graven.cli.witness", "run a witness for logs: cosign what grows, keep what forks"),
     "audit": ("graven.cli.audit", "follow someone else's log, keep what convicts it"),
     "challenge": ("graven.cli.challenge", "draw entries by lot, and have them opened"),
+    "worm": ("graven.cli.worm", "keep a write-once copy in a bucket or directory"),
     "receipts": ("graven.cli.receipts", "hold a log to what it promised"),
     "demo": ("graven.cli.demo", "a tour, on a log of invented events"),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from graven.app import keys_dir, open_keyring, public_keys
+from graven.app import keys_dir, open_keyring, open_store, public_keys
 from graven.cli.files import read_file
 from graven.cli.options import json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
@@ -18,6 +18,7 @@ from graven.core.policy import parse_policy
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import LOG_ED25519_FILE, LOG_MLDSA44_FILE, load_signing_key
 from graven.log.verify import Problem, Report, verify_directory, verify_url
+from graven.worm.verify import verify_copy
 
 _MENDS = {
     "disproved": "keep what is there as it is, and compare it with a copy: docs/operations.md",
@@ -31,6 +32,7 @@ _MENDS = {
     "--dir", "directory", type=click.Path(path_type=Path), envvar="GRAVEN_DIR", metavar="DIR",
     help="The directory of the log (or GRAVEN_DIR).",
 )  # fmt: skip
+@click.option("--from", "store", metavar="STORE", help="A write-once copy: s3://BUCKET/PREFIX or file:///PATH.")
 @path_option("--since", "since", "A checkpoint you kept: its tree must be the beginning of this one.")
 @click.option("--vkey", "vkeys", multiple=True, metavar="VKEY", help="The log's key, from elsewhere; may be repeated.")
 @path_option("--policy", "policy", "A tlog-policy file whose witnesses may have cosigned, too.")
@@ -40,6 +42,7 @@ def command(
     ctx: click.Context,
     url: str | None,
     directory: Path | None,
+    store: str | None,
     since: Path | None,
     vkeys: tuple[str, ...],
     policy: Path | None,
@@ -49,14 +52,17 @@ def command(
 
     Of a directory with its keys: frames, events, digests, entries, tree, the root in every frame, tiles, bundles,
     checkpoints, marks. Without the keyring: all but the events themselves. Of a URL (as http://HOST:PORT/log, with
-    --vkey): checkpoint, tiles and bundles. A server may be writing meanwhile.
+    --vkey): checkpoint, tiles and bundles. A server may be writing meanwhile. Of a write-once copy (--from): all of its
+    versions, by --vkey; with --dir, by that log's keys and with its [worm] settings.
 
     Exit code 0: all is well, notes aside. 1: something is disproved. 3: something is missing or unreadable.
     """
     keys = tuple(parse_vkey(vkey.strip()) for vkey in vkeys)
     kept = read_file(since) if since is not None else None
     witnesses = [one.key for one in parse_policy(read_file(policy)).witnesses] if policy is not None else []
-    if url is not None:
+    if store is not None:
+        report, trust = _of_copy(store, directory, keys, witnesses, kept)
+    elif url is not None:
         if not keys:
             raise BadInput(
                 "what a URL serves is verified by a key got from elsewhere",
@@ -79,9 +85,9 @@ def command(
         raise BadInput("no log is named", mend="--dir DIR, GRAVEN_DIR, or the URL of its tree")
     report = replace(report, notes=(*trust.notes, *report.notes))
     if as_json:
-        print_json(_as_json(report, trust, url or str(directory)))
+        print_json(_as_json(report, trust, store or url or str(directory)))
     else:
-        _print(report, trust, url or str(directory))
+        _print(report, trust, store or url or str(directory))
     if report.problems:
         raise _verdict(report)
 
@@ -131,6 +137,20 @@ def _trust(directory: Path, given: Sequence[Key]) -> _Trust:
     raise Broken(
         "no key to verify by: neither a keyring nor graven.toml can be read", place=str(directory), mend="--vkey VKEY"
     )
+
+
+def _of_copy(
+    url: str, directory: Path | None, keys: Sequence[Key], witnesses: Sequence[Key], since: bytes | None
+) -> tuple[Report, _Trust]:
+    """A write-once copy, by the keys given, else by those of the log in `directory`."""
+    config = load_config(directory / CONFIG_NAME) if directory is not None else None
+    trust = _Trust(tuple(keys), "--vkey")
+    if not keys:
+        if directory is None:
+            raise BadInput("a copy is verified by a key got from elsewhere", mend="--vkey VKEY, or --dir DIR")
+        trust = _trust(directory, keys)
+    found = verify_copy(open_store(url, config), keys=trust.keys, witnesses=witnesses, since=since)
+    return found.report, trust
 
 
 def _read_config(directory: Path, problems: list[Problem]) -> Config | None:

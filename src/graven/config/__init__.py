@@ -15,10 +15,12 @@ from graven.config.model import (
     KeysConfig,
     LogConfig,
     PublishConfig,
+    RetentionConfig,
     ServerConfig,
+    WormConfig,
 )
 from graven.config.read import CONFIG_NAME, default_config, load_config, parse_config, parse_listen
-from graven.config.write import config_sha256, flatten, format_config
+from graven.config.write import config_sha256, flatten, format_config, with_values
 
 __all__ = [
     "CONFIG_NAME",
@@ -31,7 +33,9 @@ __all__ = [
     "KeysConfig",
     "LogConfig",
     "PublishConfig",
+    "RetentionConfig",
     "ServerConfig",
+    "WormConfig",
     "config_sha256",
     "default_config",
     "flatten",
@@ -41,4 +45,5 @@ __all__ = [
     "parse_listen",
     "read_environment",
     "read_passphrase",
+    "with_values",
 ]

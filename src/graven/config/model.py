@@ -16,6 +16,10 @@ CLASSES_MAX = 64
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _ClassName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
 _Path = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z")]
+_StoreUrl = Annotated[str, Meta(pattern=r"\A(s3|file)://[^\x00-\x20]+\Z")]
+_Endpoint = Annotated[str, Meta(pattern=r"\Ahttps?://[^\x00-\x20@]+\Z")]
+_Region = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z")]
+_Profile = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f]{1,100}\Z")]
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -190,6 +194,58 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     ] = True
 
 
+class RetentionConfig(Section, frozen=True, kw_only=True):
+    """For how long what is copied to a write-once store is locked there: nobody can delete it before."""
+
+    days: Annotated[
+        int,
+        Meta(ge=1, le=36_500, description="days for a class that has no number of its own"),
+    ] = 365
+    by_class: Annotated[
+        dict[_ClassName, Annotated[int, Meta(ge=1, le=36_500)]],
+        Meta(
+            description="days by class; a segment is locked for the longest of the classes in it, the tree for the "
+            "longest of all"
+        ),
+    ] = {}
+
+
+class WormConfig(Section, frozen=True, kw_only=True):
+    """The write-once copy: a bucket with Object Lock, or a directory. `graven worm enable` sets it up."""
+
+    store: Annotated[
+        _StoreUrl | None, Meta(description="s3://BUCKET/PREFIX or file:///PATH; without it there is no copy")
+    ] = None
+    endpoint: Annotated[
+        _Endpoint | None,
+        Meta(description="where the bucket's store answers, if it is not AWS; credentials never stand in it"),
+    ] = None
+    region: Annotated[_Region | None, Meta(description="region of the bucket; else what the profile says")] = None
+    profile: Annotated[
+        _Profile | None,
+        Meta(description="profile of the credentials; without it: AWS_ACCESS_KEY_ID and so on, or the machine's role"),
+    ] = None
+    credentials_file: Annotated[
+        _Path | None, Meta(description="file (mode 0600) with the credentials, in the form AWS's tools have them")
+    ] = None
+    interval_s: Annotated[
+        int,
+        Meta(ge=1, le=3_600, description="seconds between two rounds of copying: what a lost host can cost the copy"),
+    ] = 5
+    open_lock_days: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=365,
+            description="lock of frames whose segment is not copied whole yet, lengthened until it is",
+        ),
+    ] = 7
+    follow: Annotated[
+        Literal["serve", "apart"],
+        Meta(description="who copies: a process `graven serve` starts, or `graven worm follow` in a unit of its own"),
+    ] = "serve"
+
+
 class LogConfig(Section, frozen=True, kw_only=True):
     """Graven's own log lines (JSON on standard error). What it does to the audit log is in the audit log itself."""
 
@@ -220,6 +276,8 @@ class Config(Section, frozen=True, kw_only=True):
     intake: IntakeConfig = IntakeConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
     server: ServerConfig = ServerConfig()
+    retention: RetentionConfig = RetentionConfig()
+    worm: WormConfig = WormConfig()
     log: LogConfig = LogConfig()
 
 
@@ -235,6 +293,11 @@ def sections() -> Iterator[structs.FieldInfo]:
 
 def is_section(field: structs.FieldInfo) -> bool:
     return isinstance(field.default, Section)
+
+
+def default_of(field: structs.FieldInfo) -> object:
+    """The value of a knob that nobody sets."""
+    return field.default_factory() if callable(field.default_factory) else field.default
 
 
 def describe(field: structs.FieldInfo) -> str:

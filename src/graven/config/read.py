@@ -95,7 +95,9 @@ def _not_valid(message: str, place: str) -> BadInput:
     """msgspec's complaint in our words: which knob, what it takes, and what it is for."""
     what, _, where = message.partition(" - at `")
     if where.startswith("key`"):
-        what, where = "a class name has 1 to 32 of the characters a-z, 0-9 and -", "$.classes"
+        in_retention = "by_class" in where
+        what = "a class name has 1 to 32 of the characters a-z, 0-9 and -"
+        where = "$.retention.by_class" if in_retention else "$.classes"
     keys = tuple(where.rstrip("`").removeprefix("$").strip(".").split(".")) if where else ()
     kind: type[Struct] = Config
     if keys[1:]:
@@ -131,6 +133,11 @@ def _check(config: Config, place: str) -> None:
             RESERVED_CLASS not in config.classes,
             f"the class {RESERVED_CLASS!r} is Graven's own",
             "choose another name",
+        ),
+        (
+            set(config.retention.by_class) <= {DEFAULT_CLASS, RESERVED_CLASS, *config.classes},
+            "[retention] by_class names a class that is not declared",
+            "declare it: [classes.NAME]",
         ),
         (
             len(config.classes) <= CLASSES_MAX,
@@ -191,7 +198,7 @@ def _resolve(config: Config, base: Path) -> Config:
     def absolute(path: str | None) -> str | None:
         return None if path is None else str(base / path)
 
-    keys, server, publish = config.keys, config.server, config.publish
+    keys, server, publish, worm = config.keys, config.server, config.publish, config.worm
     return structs.replace(
         config,
         dir=absolute(config.dir),
@@ -203,4 +210,5 @@ def _resolve(config: Config, base: Path) -> Config:
         ),
         publish=structs.replace(publish, witness_policy=absolute(publish.witness_policy)),
         server=structs.replace(server, tls_cert=absolute(server.tls_cert), tls_key=absolute(server.tls_key)),
+        worm=structs.replace(worm, credentials_file=absolute(worm.credentials_file)),
     )

@@ -8,9 +8,11 @@ from textwrap import wrap
 import msgspec
 import tomlkit
 from msgspec import structs
+from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from graven.config.model import ClassConfig, Config, describe, knobs, sections
+from graven.config.model import ClassConfig, Config, default_of, describe, knobs, sections
+from graven.core.errors import BadInput
 
 COMMENT_WIDTH = 100
 
@@ -38,6 +40,23 @@ def format_config(config: Config) -> str:
     return tomlkit.dumps(document).rstrip("\n") + "\n"
 
 
+def with_values(text: str, section: str, values: Mapping[str, object]) -> str:
+    """The text of a configuration file with these values of one section; everything else stays as it is, byte for byte.
+
+    Raises BadInput: no TOML, or the section is none.
+    """
+    try:
+        document = tomlkit.parse(text)
+        table = document.setdefault(section, tomlkit.table())
+        if not isinstance(table, Table):
+            raise ValueError(f"{section} is no section")
+        for name, value in values.items():
+            table[name] = _plain(value)
+        return tomlkit.dumps(document)
+    except (ValueError, TOMLKitError) as error:
+        raise BadInput(f"the configuration cannot be changed: {error}") from None
+
+
 def flatten(config: Config) -> dict[str, str]:
     """Every value by its dotted path, as text: for the event that says the configuration changed.
 
@@ -60,7 +79,7 @@ def show(value: object) -> str:
 def _add_knob(target: tomlkit.TOMLDocument | Table, knob: structs.FieldInfo, value: object) -> None:
     target.add(tomlkit.nl())
     _add_comment(target, describe(knob))
-    if value != knob.default or knob.name == "format":
+    if value != default_of(knob) or knob.name == "format":
         target.add(knob.name, _plain(value))
     else:
         target.add(tomlkit.comment(f"{knob.name} = {show(value)}"))
@@ -83,6 +102,10 @@ def _format_classes(classes: Mapping[str, ClassConfig]) -> Table:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return table
     return list(value) if isinstance(value, tuple) else value
 
 

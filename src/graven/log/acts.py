@@ -31,6 +31,10 @@ ID_CONFLICT = "graven.id_conflict"
 CLOCK_FALL = "graven.clock_fall"
 ERASURE = "graven.erasure"
 DISCLOSURE = "graven.disclosure"
+WORM_ENABLE = "graven.worm.enable"
+WORM_LOCK = "graven.worm.lock"
+WORM_DOCTOR = "graven.worm.doctor"
+WORM_ALARM = "graven.worm.alarm"
 
 ACTS: dict[str, str] = {
     GENESIS: "first event of every log: origin, log id, public keys, configuration hash, sources; what it succeeds",
@@ -50,6 +54,10 @@ ACTS: dict[str, str] = {
     CLOCK_FALL: "the log's clock fell by more than a second: received-µs before and after",
     ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
     DISCLOSURE: "entries were opened for somebody outside: what, which, how far, to whom, the document's SHA-256",
+    WORM_ENABLE: "a write-once copy was set up, under a trial lock: store",
+    WORM_LOCK: "the copy's full lock began: store, days by class, objects and bytes there were",
+    WORM_DOCTOR: "the forbidden calls were tried on the copy's store: store, verdict, what was not refused",
+    WORM_ALARM: "the copy's follower found what must not be: what, place",
 }
 
 _VERBS = {
@@ -62,6 +70,9 @@ _VERBS = {
     BACKUP: ("export", "admin"),
     DISCLOSURE: ("export", "data"),
     ERASURE: ("delete", "admin"),
+    WORM_ENABLE: ("configure", "configuration"),
+    WORM_LOCK: ("configure", "configuration"),
+    WORM_DOCTOR: ("access", "admin"),
     LOSS: ("delete", "admin"),
 }
 

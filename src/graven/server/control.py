@@ -9,7 +9,10 @@ from graven.log import acts
 from graven.log.admin import ADMIN
 from graven.server.routes import Ask, Endpoint, json_response
 
-RECORDED_ACTS = (acts.BACKUP, acts.KEYS_BACKUP, acts.DISCLOSURE)
+RECORDED_ACTS = (
+    acts.BACKUP, acts.KEYS_BACKUP, acts.DISCLOSURE,
+    acts.WORM_ENABLE, acts.WORM_LOCK, acts.WORM_DOCTOR, acts.WORM_ALARM,
+)  # fmt: skip
 
 
 class NewAct(Struct, forbid_unknown_fields=True):

@@ -69,7 +69,7 @@ class ControlClient:
         return self._call("POST", "/control/v1/publish")
 
     def record_act(self, action: str, data: Mapping[str, object], *, message: str = "") -> Answer:
-        """Append `graven.backup` or `graven.keys.backup`, done beside the server: `index` and `size`."""
+        """Append an act that was done beside the server, such as `graven.backup`: `index` and `size`."""
         return self._send("POST", "/control/v1/acts", {"action": action, "data": data, "message": message})
 
     def tokens(self) -> list[Answer]:

@@ -22,6 +22,7 @@ from graven.log.verify.reading import is_blank, read_bounded
 from graven.log.verify.report import Findings
 
 HISTORY_NOTES_A_TASK = 200
+SINCE_PLACE = "--since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def open_since(data: bytes, keys: Sequence[Key], findings: Findings) -> Stated:
     checkpoint, _ = parse_checkpoint(parse_note(data).text)
     if all(key.name != checkpoint.origin for key in keys):
         raise BadInput(f"the older checkpoint is of another log: {checkpoint.origin!r}", mend="give one of this log")
-    what, place = "the older checkpoint given", "--since"
+    what, place = "the older checkpoint given", SINCE_PLACE
     try:
         open_checkpoint(data, keys, verify_signature)
     except GravenError as error:

@@ -1,0 +1,272 @@
+"""A write-once copy verified by itself, streaming: `graven verify --from STORE`.
+
+    checkpoints, the newest that is signed and has an edge → the tree below it → the journal's frames
+    → every other kept checkpoint against the tree, as it is passed
+
+Nothing in the store is believed but what the log's keys signed, and those come from elsewhere. Versions that somebody
+added, and delete markers, change no verdict about the log; they are told, since somebody tried. Memory does not grow
+with the log: a folder of names, some tiles and one frame.
+
+Not here: what the sealed frames hold. For that a directory is rebuilt from the copy, and verified with its keys.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+
+from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
+from graven.core.errors import BadInput, Disproved, GravenError
+from graven.core.note import MAX_NOTE_BYTES, Key
+from graven.core.spelling import encode_base64
+from graven.keys.signature import verify_signature
+from graven.log.verify.checkpoints import SINCE_PLACE, Stated, open_since
+from graven.log.verify.report import Findings, Report
+from graven.runtime.clock import US_PER_S, Clock, SystemClock
+from graven.worm import layout
+from graven.worm.journal import CopyJournal
+from graven.worm.layout import Edge
+from graven.worm.opening import read_descriptions, read_full_lock
+from graven.worm.originals import Originals
+from graven.worm.store import Store, Version, by_name
+from graven.worm.tree import CopyTree, RootStream
+
+THREADS = 24
+_NEWEST = 64
+_AHEAD = 64
+_BEYOND_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a copy holds. `newest`: its newest checkpoint, None if it has none that can be used; `end`: how far its
+    frames go; `full_lock_s`: since when it is locked for its classes' time, None during the trial."""
+
+    report: Report
+    newest: SignedCheckpoint | None
+    end: int
+    full_lock_s: int | None
+
+
+def verify_copy(
+    store: Store,
+    *,
+    keys: Sequence[Key],
+    witnesses: Sequence[Key] = (),
+    since: bytes | None = None,
+    clock: Clock | None = None,
+) -> Verified:
+    """Verify a copy. It collects what is wrong and goes on; damage never raises.
+
+    `keys` are those the caller trusts the log by, got elsewhere; `witnesses` may have cosigned. `since` is a checkpoint
+    the caller kept: its tree must be the beginning of this one.
+
+    Raises:
+        BadInput: no key is given, `since` is no checkpoint of this log, or there is no copy of it here. Broken: the
+            store does not answer at all.
+    """
+    if not keys:
+        raise BadInput("no key to verify by", mend="give the log's verifier key: --vkey")
+    origin = keys[0].name
+    descriptions = read_descriptions(store)
+    if not any(one.origin == origin for one in descriptions):
+        there = f"of {descriptions[0].origin!r}, not " if descriptions else "at all: none "
+        raise BadInput(f"there is no copy {there}of {origin!r}", place=store.url, mend="s3://BUCKET/PREFIX")
+    findings = Findings()
+    kept = open_since(since, keys, findings) if since is not None else None
+    with ThreadPoolExecutor(THREADS, "graven-verify") as pool:
+        return _Verification(store, keys, witnesses, findings, pool, clock or SystemClock()).run(kept)
+
+
+class _Verification:
+    def __init__(
+        self, store: Store, keys: Sequence[Key], witnesses: Sequence[Key], findings: Findings,
+        pool: ThreadPoolExecutor, clock: Clock,
+    ) -> None:  # fmt: skip
+        self._store, self._keys, self._witnesses, self._findings = store, tuple(keys), tuple(witnesses), findings
+        self._pool, self._clock = pool, clock
+        self._originals = Originals(store, findings)
+
+    def run(self, since: Stated | None) -> Verified:
+        findings = self._findings
+        full_lock_s = read_full_lock(self._store)
+        for name in (layout.COPY, layout.FULL_LOCK):
+            self._originals.of(name)
+        found = self._newest()
+        if found is None:
+            findings.fail("the copy has no checkpoint that can be used", layout.CHECKPOINTS)
+            return Verified(self._report(0, 0), None, 0, full_lock_s)
+        newest, edge, places = found
+        tree = CopyTree(self._originals, edge, findings, self._pool)
+        stated = _Passing(RootStream(tree, edge), self._stated(since), findings)
+        journal = CopyJournal(self._originals, stated, self._keys[0].name, None, findings)
+        journal.walk()
+        stated.finish()
+        size = newest.checkpoint.size
+        if journal.end < size:
+            findings.fail("frames are missing from the copy", layout.JOURNAL, journal.end, size)
+        if journal.unfollowed:
+            findings.note(f"{journal.unfollowed} events behind the newest checkpoint: only their frames' checksums")
+        self._small_files()
+        self._locks([*places, *journal.segments])
+        if full_lock_s is None:
+            findings.note("a trial: everything is locked for 7 days only (graven worm enable --full)")
+        return Verified(self._report(max(size, journal.end), size), newest, journal.end, full_lock_s)
+
+    def _report(self, size: int, published: int) -> Report:
+        found = self._findings
+        return Report(
+            found.problems, found.disproved, found.broken, found.notes, size, published, 0,
+            "not checked: a copy holds no key",
+        )  # fmt: skip
+
+    def _newest(self) -> tuple[SignedCheckpoint, Edge, list[Version]] | None:
+        """The newest good checkpoint whose edge leads to its root: looked for from the largest size down, some at a
+        time, since anybody may have put names of large sizes there."""
+        below = 1 << 63
+        while True:
+            names = (one.name for one in self._store.list(layout.CHECKPOINTS, deep=False))
+            sizes = {found[0] for name in names if (found := layout.parse_checkpoint_name(name)) is not None}
+            tried = heapq.nlargest(_NEWEST, {size for size in sizes if size < below})
+            for size in tried:
+                if (found_here := self._at(size)) is not None:
+                    return found_here
+            if not tried:
+                return None
+            below = tried[-1]
+
+    def _at(self, size: int) -> tuple[SignedCheckpoint, Edge, list[Version]] | None:
+        """A good checkpoint of this size, with its edge. What is no checkpoint is told when all are passed."""
+        for group in by_name(self._store.list(f"{layout.CHECKPOINTS}{size:020d}.", deep=False)):
+            for version in (one for one in group if not one.marker):
+                try:
+                    signed = self._open(version)
+                except GravenError:
+                    continue
+                for edge_version in self._originals.of(layout.edge_name(size)):
+                    edge = self._edge(edge_version, signed)
+                    if edge is not None:
+                        return signed, edge, [version, edge_version]
+        return None
+
+    def _edge(self, version: Version, signed: SignedCheckpoint) -> Edge | None:
+        size = signed.checkpoint.size
+        try:
+            if version.size != 32 * sum(layout.edge_counts(size)):
+                raise BadInput("the edge of a tree has the wrong length")
+            edge = layout.parse_edge(self._store.read(version), size)
+            if edge.root == signed.checkpoint.root:
+                return edge
+            raise Disproved("the edge of a tree does not lead to its signed root")
+        except GravenError as error:
+            self._findings.error(error, f"{version.name}, version {version.id or '?'}")
+            return None
+
+    def _open(self, version: Version) -> SignedCheckpoint:
+        """A kept checkpoint. Raises BadInput, Disproved, Broken."""
+        name = layout.parse_checkpoint_name(version.name)
+        assert name is not None
+        if version.size > MAX_NOTE_BYTES:
+            raise Disproved("what is kept as a checkpoint is too long for one")
+        data = self._store.read(version)
+        if sha256(data).hexdigest()[:16] != name[1]:
+            raise Disproved("a kept checkpoint is not the one its name says")
+        signed = open_checkpoint(data, self._keys, verify_signature, cosigners=self._witnesses)
+        if signed.checkpoint.size != name[0]:
+            raise Disproved("a kept checkpoint is of another size than its name says")
+        return signed
+
+    def _stated(self, since: Stated | None) -> Iterator[Stated]:
+        """Every tree that a kept checkpoint states, by rising size."""
+        return heapq.merge([since] if since is not None else [], self._kept(), key=lambda one: one.size)
+
+    def _kept(self) -> Iterator[Stated]:
+        groups = by_name(self._store.list(layout.CHECKPOINTS, deep=False))
+        while batch := list(islice(groups, _AHEAD)):
+            good = [group for group in batch if layout.parse_checkpoint_name(group[0].name) is not None]
+            for group in batch:
+                if group not in good:
+                    self._findings.note(f"an object that is no part of a copy: {group[0].name}")
+            candidates = [self._originals.judge(group) for group in good]
+            for found in self._pool.map(self._first_good, candidates):
+                if isinstance(found, GravenError):
+                    self._findings.error(found)
+                elif found is not None:
+                    yield found
+
+    def _first_good(self, versions: Sequence[Version]) -> Stated | GravenError | None:
+        refused: GravenError | None = None
+        for version in versions:
+            try:
+                head = self._open(version).checkpoint
+            except GravenError as error:
+                error.place = error.place or f"{version.name}, version {version.id or '?'}"
+                refused = refused or error
+                continue
+            return Stated("a kept checkpoint", version.name, head.size, head.root)
+        return refused
+
+    def _small_files(self) -> None:
+        """Those named by what they hold: policies, configurations."""
+        for prefix, suffix in ((layout.POLICIES, ""), (layout.CONFIGS, ".toml")):
+            for name, versions in self._originals.folder(prefix).items():
+                wanted = name.removeprefix(prefix).removesuffix(suffix)
+                if versions and not any(self._is(version, wanted) for version in versions):
+                    self._findings.disprove("a file is not the one its name says", name)
+        for prefix in (layout.TORN, layout.PREDECESSORS):
+            self._originals.folder(prefix)
+
+    def _is(self, version: Version, wanted: str) -> bool:
+        if version.size > MAX_NOTE_BYTES:
+            return False
+        return sha256(self._store.read(version)).hexdigest() == wanted
+
+    def _locks(self, versions: Sequence[Version]) -> None:
+        """Whether the objects that matter most are locked still."""
+        now_s = self._clock.now_us() // US_PER_S
+        loose: list[str] = []
+        for version, lock in zip(versions, self._pool.map(self._store.lock, versions), strict=True):
+            if lock is None or lock.until_s <= now_s:
+                loose.append(version.name)
+        if loose:
+            some = ", ".join(loose[:3])
+            self._findings.note(f"{len(loose)} objects are not locked, or no longer: {some}{' …' * (len(loose) > 3)}")
+
+
+class _Passing:
+    """The roots of the tree; on the way every stated tree is compared as its size is passed."""
+
+    def __init__(self, roots: RootStream, stated: Iterator[Stated], findings: Findings) -> None:
+        self.size = roots.size
+        self._roots, self._stated, self._findings = roots, stated, findings
+        self._upcoming = next(stated, None)
+
+    def at(self, size: int) -> bytes | None:
+        self._pass_to(size)
+        return self._roots.at(size)
+
+    def finish(self) -> None:
+        self._pass_to(self.size)
+        self._roots.finish()
+        if self._upcoming is not None:
+            for one in (self._upcoming, *islice(self._stated, _BEYOND_MAX)):
+                what = f"the copy ends at {self.size}, but {one.what} is of {one.size} entries"
+                if one.place == SINCE_PLACE:
+                    self._findings.fail(what, one.place, self.size, one.size)
+                else:
+                    self._findings.note(f"{what}: {one.place}")
+
+    def _pass_to(self, size: int) -> None:
+        while self._upcoming is not None and self._upcoming.size <= min(size, self.size):
+            one, self._upcoming = self._upcoming, next(self._stated, None)
+            root = self._roots.at(one.size)
+            if root is None:
+                self._findings.fail(f"whether the copy leads to {one.what} cannot be told", one.place)
+            elif root != one.root:
+                self._findings.disprove(
+                    f"the copy's tree of {one.size} entries is not that of {one.what}:"
+                    f" expected root {encode_base64(one.root)}, found {encode_base64(root)}",
+                    one.place, 0, max(one.size, 1),
+                )  # fmt: skip
