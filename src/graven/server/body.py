@@ -36,9 +36,13 @@ class Allowance:
         self._bytes_max = bytes_max
         self.taken_bytes = 0
 
+    def has_room(self, count: int) -> bool:
+        """Whether `take` would be granted. One body alone always is."""
+        return self.taken_bytes + count <= self._bytes_max or not self.taken_bytes
+
     def take(self, count: int) -> None:
         """Raises Full when there is no room."""
-        if self.taken_bytes + count > self._bytes_max and self.taken_bytes:
+        if not self.has_room(count):
             raise Full("too many bytes are on their way in", mend="send again after the pause, more slowly")
         self.taken_bytes += count
 

@@ -35,6 +35,10 @@ class Door:
             return _logged(app, scope, receive, send)
         return app(scope, receive, send)
 
+    def intake(self, scope: dict[str, Any]) -> Intake | None:
+        """What takes a request that is all there without a task; None if none does."""
+        return self._intake if scope["path"] == PATH and not logger.isEnabledFor(logging.DEBUG) else None
+
 
 def network_door(live: Live, access: TokenAccess) -> Door:
     """For TCP: bearer tokens."""

@@ -4,6 +4,9 @@
 
 Decoding happens here, on the loop's thread, unless the body is large. Nothing is acknowledged before the writer says
 that it is durable, and a request is either wholly in one frame or wholly refused.
+
+There are two ways through. A request whose bytes are all there is taken in one turn of the loop (`take_now`, called by
+`server/express.py`). Any other has a task that waits: for the rest of its body, for a thread, for a checkpoint.
 """
 
 import asyncio
@@ -11,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -21,7 +24,7 @@ from graven.core.errors import Broken, Busy, GravenError
 from graven.event import Parsed, parse_body
 from graven.log.registers import Source
 from graven.log.types import Committed
-from graven.log.writer import Answer
+from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import get_logger
 from graven.server.access import Access, Principal, unauthenticated
 from graven.server.answers import JSON, AnswerWriter, Full, Refused, format_error, reason_of, status_of
@@ -35,6 +38,8 @@ _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Respond = Callable[[int, bytes, list[tuple[bytes, bytes]]], None]
+"""Takes an answer: its status, its body, the headers beside content type and length."""
 
 logger = get_logger("intake")
 
@@ -58,6 +63,14 @@ class _Head(msgspec.Struct):
     chunked: bool = False
 
 
+class _Asked(NamedTuple):
+    """A request that was let in: the log, the source it appends as, how it wants to be treated."""
+
+    log: Log
+    source: Source
+    options: Options
+
+
 class Intake:
     """The ASGI application of the way in, for one door."""
 
@@ -68,30 +81,84 @@ class Intake:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         try:
             status, body, headers = 200, await self._take(scope, receive), _NO_HEADERS
-        except GravenError as error:
-            status, body, headers = self._refuse(error)
         except ClientGone:
             self._live.metrics.refused.add(1, "gone")
             return
         except Exception as error:
-            logger.error("the intake failed", exc_info=error)
-            status, body, headers = self._refuse(Broken(f"the intake failed: {type(error).__name__}"))
+            status, body, headers = self._refuse(error)
         self._live.metrics.requests.add(1, PATH, str(status))
         await send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [_CONTENT_TYPE, (b"content-length", b"%d" % len(body)), *headers],
+                "headers": [CONTENT_TYPE, (b"content-length", b"%d" % len(body)), *headers],
             }
         )
         await send({"type": "http.response.body", "body": body})
 
+    def take_now(self, scope: dict[str, Any], body: bytes, respond: Respond) -> bool:
+        """Take a request that is all there, without a task. `respond` is called once, now or after the commit.
+
+        False, and nothing has happened: it is one that must wait (see `__call__`).
+        """
+        live, bytes_max = self._live, min(_LARGE_BYTES, self._live.config.intake.max_request_bytes)
+        try:
+            head = _read_head(scope["headers"])
+            if head.encoding or head.length is None or len(body) > bytes_max or not live.allowance.has_room(len(body)):
+                return False
+            asked = self._admit(scope, head)
+            if asked.options.wait_published:
+                return False
+            received_us = asked.log.clock.now_us()
+            parsed = parse_body(body, head.content_type, on_invalid=asked.options.on_invalid)
+            queued_s = perf_counter()
+
+            def done(answer: Answer) -> None:
+                if isinstance(answer, GravenError):
+                    status, text, headers = self._refuse(answer)
+                else:
+                    self._count(answer, parsed, asked.source.name, len(body), perf_counter() - queued_s)
+                    status, text, headers = 200, self._answers.write(answer, "committed"), _NO_HEADERS
+                self._live.metrics.requests.add(1, PATH, str(status))
+                respond(status, text, headers)
+
+            self._submit(asked, parsed, received_us, done)
+        except Exception as error:
+            status, text, headers = self._refuse(error)
+            self._live.metrics.requests.add(1, PATH, str(status))
+            respond(status, text, headers)
+        return True
+
     async def _take(self, scope: dict[str, Any], receive: Receive) -> bytes:
+        live, head = self._live, _read_head(scope["headers"])
+        asked = self._admit(scope, head)
+        share = Share(live.allowance)
+        try:
+            body = await read_body(receive, head.length, bytes_max=live.config.intake.max_request_bytes, share=share)
+            received_us = asked.log.clock.now_us()
+            if head.encoding:
+                body = await self._decompress(body, head.encoding, share)
+            parsed = await self._parse(body, head.content_type, asked.options.on_invalid)
+            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            live.taking()
+            queued_s = perf_counter()
+            self._submit(asked, parsed, received_us, partial(_settle, answer))
+        finally:
+            share.give_back()
+        committed = await answer
+        if isinstance(committed, GravenError):
+            raise committed
+        self._count(committed, parsed, asked.source.name, len(body), perf_counter() - queued_s)
+        state = "committed"
+        if asked.options.wait_published and await live.publications.wait(asked.log, committed.size):
+            state = "published"
+        return self._answers.write(committed, state)
+
+    def _admit(self, scope: dict[str, Any], head: "_Head") -> "_Asked":
+        """Who asks, how, and as which source. Raises what refuses the request before its body is read."""
         if scope["method"] != "POST":
             raise Refused(405, "events are appended with POST", reason="method", headers={"Allow": "POST"})
-        live = self._live
-        log = live.taking()
-        head = _read_head(scope["headers"])
+        log = self._live.taking()
         principal = self._access.who(log, scope, head.authorization)
         if principal is None:
             raise unauthenticated()
@@ -99,31 +166,15 @@ class Intake:
         source = _source(log, principal, options.source)
         if head.length is None and not head.chunked:
             raise Refused(411, "the request has no body", reason="no_length", mend="send Content-Length, or chunks")
-        share = Share(live.allowance)
+        return _Asked(log, source, options)
+
+    def _submit(self, asked: "_Asked", parsed: Parsed, received_us: int, done: Done) -> None:
+        """Into the writer's queue. Raises Full, or why an event may not stand in its class."""
+        batch = asked.log.batch(parsed, source=asked.source.name, full=asked.options.full, received_us=received_us)
         try:
-            body = await read_body(receive, head.length, bytes_max=live.config.intake.max_request_bytes, share=share)
-            received_us = log.clock.now_us()
-            if head.encoding:
-                body = await self._decompress(body, head.encoding, share)
-            parsed = await self._parse(body, head.content_type, options.on_invalid)
-            batch = log.batch(parsed, source=source.name, full=options.full, received_us=received_us)
-            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-            live.taking()
-            queued_s = perf_counter()
-            try:
-                log.submit(batch, partial(_settle, answer))
-            except Busy as error:
-                raise Full(error.what, retry_after_s=error.retry_after_s, mend=error.mend) from None
-        finally:
-            share.give_back()
-        committed = await answer
-        if isinstance(committed, GravenError):
-            raise committed
-        self._count(committed, parsed, source.name, len(body), perf_counter() - queued_s)
-        state = "committed"
-        if options.wait_published and await live.publications.wait(log, committed.size):
-            state = "published"
-        return self._answers.write(committed, state)
+            asked.log.submit(batch, done)
+        except Busy as error:
+            raise Full(error.what, retry_after_s=error.retry_after_s, mend=error.mend) from None
 
     async def _decompress(self, body: bytes, encoding: str, share: Share) -> bytes:
         """On the loop as long as it is little; on another thread, from the start, when it is much."""
@@ -153,7 +204,10 @@ class Intake:
         if parsed.raws is not None:
             metrics.quarantined.add(len(parsed.quarantined))
 
-    def _refuse(self, error: GravenError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    def _refuse(self, error: Exception) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        if not isinstance(error, GravenError):
+            logger.error("the intake failed", exc_info=error)
+            error = Broken(f"the intake failed: {type(error).__name__}")
         self._live.metrics.refused.add(1, reason_of(error))
         body, headers = format_error(error)
         status = status_of(error)
@@ -193,7 +247,7 @@ _QUERY: dict[str, tuple[str, ...]] = {
     "on_invalid": ("refuse", "quarantine"),
     "source": (),
 }
-_CONTENT_TYPE = (b"content-type", JSON)
+CONTENT_TYPE = (b"content-type", JSON)
 _NO_HEADERS: list[tuple[bytes, bytes]] = []
 
 

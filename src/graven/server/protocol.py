@@ -59,14 +59,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._body_bytes += len(data)
         in_head = self._in_head
         super().data_received(data)
-        rest = memoryview(data)
-        while self._upgrading and self._upgrade_at >= 0:
-            rest, head = rest[self._upgrade_at :], self._head_without_upgrade()
-            self._upgrading, self._upgrade_at = False, -1
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
-            super().data_received(head)
-            super().data_received(rest)  # type: ignore[arg-type]
+        if self._upgrading:
+            self._go_on_without_upgrade(memoryview(data))
         if self._in_head and in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
@@ -99,6 +93,15 @@ class BoundedHttp(HttpToolsProtocol):
         """Called by uvicorn while it handles `HttpParserUpgrade`, which says how much of the data was read."""
         error = sys.exc_info()[1]
         self._upgrade_at = error.args[0] if error is not None else 0
+
+    def _go_on_without_upgrade(self, rest: memoryview) -> None:
+        while self._upgrading and self._upgrade_at >= 0:
+            rest, head = rest[self._upgrade_at :], self._head_without_upgrade()
+            self._upgrading, self._upgrade_at = False, -1
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+            super().data_received(head)
+            super().data_received(rest)  # type: ignore[arg-type]
 
     def _head_without_upgrade(self) -> bytes:
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
@@ -200,6 +203,13 @@ class _Gathered:
         if not self._parts:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
+
+    def write_all(self, data: bytes) -> None:
+        """Write a whole answer: nothing will follow that could be gathered with it."""
+        if self._parts:
+            self.write(data)
+        else:
+            self._transport.write(data)
 
     def close(self) -> None:
         self._flush()

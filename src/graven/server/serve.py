@@ -36,6 +36,7 @@ from graven.server import protocol
 from graven.server.access import TokenAccess
 from graven.server.control_client import SOCKET_NAME
 from graven.server.doors import Door, control_door, network_door
+from graven.server.express import ExpressHttp
 from graven.server.live import Live, stopped
 from graven.server.protocol import BoundedHttp, ControlHttp
 
@@ -209,7 +210,7 @@ class _Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._tell, number.name)
         BoundedHttp.connections_max = min(protocol.CONNECTIONS_MAX, _raise_file_limit() // 2)
-        self._start(_Uvicorn(network_door(live, access), BoundedHttp, self._tls), self._listener)
+        self._start(_Uvicorn(network_door(live, access), ExpressHttp, self._tls), self._listener)
         sweeper = loop.create_task(self._sweep(live, access))
         try:
             await self._servers[0][0].up.wait()
