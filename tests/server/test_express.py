@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -46,7 +47,7 @@ def told(answer: bytes) -> tuple[bytes, list[bytes], bytes]:
 
 
 CLOSE = "Connection: close\r\n"
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "one event": {},
     "an array": {"body": b"[%b,%b]" % (EVENT, EVENT)},
     "a bad event": {"body": b'{"action":1}'},
@@ -66,7 +67,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_both_ways_answer_alike(shared_server: Server, case: str) -> None:
     token = shared_server.token("ingest", name="a" + str(list(CASES).index(case)))
-    whole = request(token, **{"head": CLOSE, **CASES[case]})  # type: ignore[arg-type]
+    whole = request(token, **{"head": CLOSE, **CASES[case]})
     at = whole.index(b"\r\n\r\n") + 4
     assert told(ask(shared_server, whole)) == told(ask(shared_server, whole[: at - 1], whole[at - 1 :]))
     if len(whole) > at:
