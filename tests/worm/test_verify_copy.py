@@ -10,6 +10,7 @@ import pytest
 
 from graven.app import Log, create_log, public_keys
 from graven.core.errors import BadInput
+from graven.journal import frame
 from graven.worm import layout
 from graven.worm.folder import set_immutable
 from graven.worm.s3 import S3Store
@@ -247,3 +248,21 @@ def test_a_segment_rolled_over_is_replaced_by_its_frames(tmp_path: Path) -> None
     append(directory, 600)
     copy(directory)
     assert verify(directory).report.problems == ()
+
+
+def test_a_forged_frame_cannot_pass_over_the_newest_checkpoint(log: Path, store: S3Store) -> None:
+    """It states no root that a signed tree could contradict, and stands where true frames stand."""
+    start = int(names(store, layout.OPEN)[-1].split("/")[1][:20])
+    true = store.read(objects(store)[names(store, layout.OPEN)[-1]][0])
+    header = frame.decode_header(true, place="")
+    section = frame.Section(frame.EVENTS, "default", None, 900_000, bytes(16), bytes(12), frame.NO_ERASURE, b"junk")
+    block = frame.encode_block(start=start, count=900_000, root=bytes(32), sections=[section])
+    end = start + 900_000
+    index = frame.encode_index(
+        segment_start=start, end=end, root=bytes(32), frames=[(start, header.size)], offset=header.size + len(block)
+    )
+    put(store, f"journal/{start:020d}.0000.seg", true[: header.size] + block + index)
+    put(store, f"open/{start:020d}.0000.seg/{0:012d}.{'0' * 16}", true[: header.size] + block)
+    found = verify(log)
+    assert whole(found)
+    assert "passes over the newest checkpoint" in words(found) + " ".join(found.report.notes)

@@ -8,7 +8,7 @@ Where several objects claim one place (a higher generation, versions under one n
 highest generation, the oldest version. Memory: one frame, and a few bytes for each frame of a segment.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol
@@ -25,6 +25,8 @@ from graven.worm.store import Store, Version, by_name
 
 CLAIMS_MAX = 64
 """So many objects that claim one place are looked at."""
+
+FALSE_CLAIM = "an object claims the place of a segment and does not hold; the true one is there"
 
 _READ_BYTES = 8 << 20
 _WHOLE_FRAME_MAX = 64 << 20
@@ -54,13 +56,16 @@ class Walked:
     blocks: list[tuple[int, bytes, int]] = field(default_factory=list)
 
 
+KeepFrames = Callable[[str, int, Version, Walked], None]
+"""Told of (segment's file name, offset in it, version, what its frames state)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """An object that may be the segment of a start, or a piece of it."""
 
     name: str
     version: Version
-    candidates: tuple[Version, ...]
     generation: int
 
 
@@ -68,11 +73,12 @@ class CopyJournal:
     """The frames of one copy, in order."""
 
     def __init__(
-        self, originals: Originals, roots: Roots, origin: str, log_id: bytes | None, findings: Findings
+        self, originals: Originals, roots: Roots, origin: str, findings: Findings, keep: KeepFrames | None = None
     ) -> None:
+        """`keep` gets every object whose frames are taken, in order."""
         self._originals, self._roots, self._origin, self._findings = originals, roots, origin, findings
-        self._store = originals.store
-        self.log_id = log_id
+        self._store, self._keep = originals.store, keep
+        self.log_id: bytes | None = None
         self.end, self.end_root = 0, EMPTY_ROOT
         self.segments: list[Version] = []
         self.unfollowed = 0
@@ -118,25 +124,27 @@ class CopyJournal:
             yield start, _ordered(claims)
 
     def _claims(self, group: Sequence[Version], generation: int) -> list[_Claim]:
-        candidates = tuple(self._originals.judge(group))
-        return [_Claim(one.name, one, candidates, generation) for one in candidates]
+        return [_Claim(one.name, one, generation) for one in self._originals.judge(group)]
 
     def _segment(self, claims: Sequence[_Claim]) -> bool:
         """Whether one of the claims is the whole segment that begins here; the journal then goes on behind it."""
-        walked: list[tuple[_Claim, Walked]] = []
+        refused: list[tuple[_Claim, GravenError]] = []
         for claim in claims[:CLAIMS_MAX]:
             try:
-                walked.append((claim, self._walk_object(claim, 0, self.end, self.end_root, whole=True)))
+                found = self._walk_object(claim, 0, self.end, self.end_root, whole=True)
+                self._check_roots(claim, found)
             except GravenError as error:
-                self._findings.error(error, f"{claim.name}, version {claim.version.id or '?'}", self.end)
-        chosen = self._judge(walked)
-        if chosen is None:
-            return False
-        claim, found = chosen
-        self._originals.displaced(claim.name, claim.version, claim.candidates)
-        self.segments.append(claim.version)
-        self._go_on(found)
-        return True
+                refused.append((claim, error))
+                continue
+            for false, _ in refused:
+                if false.name != claim.name:
+                    self._findings.disprove(FALSE_CLAIM, f"{false.name}, version {false.version.id or '?'}")
+            self.segments.append(claim.version)
+            self._go_on(claim, found, 0)
+            return True
+        for claim, why in refused:
+            self._findings.error(why, f"{claim.name}, version {claim.version.id or '?'}", self.end)
+        return False
 
     def _pieces(self) -> bool:
         """Frames of the segment that begins here, piece by piece; whether the journal went on."""
@@ -159,48 +167,56 @@ class CopyJournal:
         """
         offset, begun = 0, self.end
         while claims := pieces.get(offset):
-            walked: list[tuple[_Claim, Walked]] = []
+            taken = None
             for claim in sorted(claims, key=lambda one: -one.version.size)[:CLAIMS_MAX]:
                 try:
-                    walked.append((claim, self._walk_object(claim, offset, self.end, self.end_root, whole=False)))
+                    found = self._walk_object(claim, offset, self.end, self.end_root, whole=False)
+                    self._check_roots(claim, found)
                 except Disproved as error:
                     self._findings.note(f"frames that are not this log's lie in {claim.name}: {error.what}")
                 except Broken as error:
                     self._findings.error(error, claim.name)
-            chosen = self._judge(walked, strict=False)
-            if chosen is None:
+                else:
+                    taken = claim
+                    self._go_on(claim, found, offset)
+                    break
+            if taken is None:
                 break
-            claim, found = chosen
-            self._go_on(found)
-            offset += claim.version.size
+            offset += taken.version.size
         return self.end > begun
 
-    def _judge(self, walked: Sequence[tuple[_Claim, Walked]], *, strict: bool = True) -> tuple[_Claim, Walked] | None:
-        """The first whose blocks state the roots of the signed tree, as far as it goes."""
-        sizes = sorted({size for _, found in walked for size, _, _ in found.blocks})
-        roots = {size: self._roots.at(size) for size in sizes if size <= self._roots.size}
-        for claim, found in walked:
-            wrong = next((one for one in found.blocks if roots.get(one[0]) not in (None, one[1])), None)
-            if wrong is None:
-                untold = [size for size, _, _ in found.blocks if size <= self._roots.size and roots[size] is None]
-                if untold:
-                    what = "whether frames are of the signed tree cannot be told: bundles are missing"
-                    self._findings.fail(what, claim.name, found.start, untold[-1], group="untold")
-                return claim, found
-            what = "a frame states another root than the signed tree's"
-            if not strict:
-                self._findings.note(f"frames that are not this log's lie in {claim.name}: {what}")
-                continue
-            place = f"{claim.name}, version {claim.version.id or '?'}, at byte {wrong[2]}"
-            self._findings.disprove(what, place, found.start, wrong[0])
-        return None
+    def _check_roots(self, claim: _Claim, found: Walked) -> None:
+        """Raises Disproved unless the blocks state the roots of the signed tree, as far as it goes.
 
-    def _go_on(self, found: Walked) -> None:
+        A checkpoint is always of a block's end: one that passes over the newest was never written by this log.
+        """
+        signed, untold = self._roots.size, 0
+        for size, root, offset in found.blocks:
+            if size > signed:
+                break
+            known = self._roots.at(size)
+            if known is None:
+                untold = size
+            elif known != root:
+                place = f"{claim.name}, version {claim.version.id or '?'}, at byte {offset}"
+                what = "a frame states another root than the signed tree's"
+                raise Disproved(what, expected=known.hex(), found=root.hex(), place=place)
+        if found.start < signed < found.end and all(size != signed for size, _, _ in found.blocks):
+            raise Disproved("a frame passes over the newest checkpoint", expected=str(signed), found=str(found.end),
+                            place=claim.name)  # fmt: skip
+        if untold:
+            what = "whether frames are of the signed tree cannot be told: bundles are missing"
+            self._findings.fail(what, claim.name, found.start, untold, group="untold")
+
+    def _go_on(self, claim: _Claim, found: Walked, offset: int) -> None:
+        self._originals.took(claim.version)
         beyond = found.end - max(found.start, min(found.end, self._roots.size))
         self.unfollowed += max(0, beyond)
         self.end, self.end_root = found.end, found.end_root
         if self.log_id is None and found.header is not None:
             self.log_id = found.header.log_id
+        if self._keep is not None:
+            self._keep(claim.name.split("/")[1], offset, claim.version, found)
 
     def _walk_object(self, claim: _Claim, base: int, start: int, root: bytes, *, whole: bool) -> Walked:
         """The frames of one object, which begins `base` bytes into its segment. Raises Disproved, Broken."""

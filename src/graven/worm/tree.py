@@ -20,10 +20,15 @@ from graven.worm.layout import Edge
 from graven.worm.originals import Originals
 from graven.worm.store import Store, Version
 
-RESTARTS_MAX = 16
+RESTARTS_MAX = 1_000
+"""Only objects that somebody forged make a reader go back; that costs time, never truth."""
 
 _TILE_BYTES = HASH_BYTES * WIDTH
 _BUNDLE_BYTES = (2 + GRAVEN_ENTRY_BYTES) * WIDTH
+
+
+Keep = Callable[[str, bytes], None]
+"""Told of (path, bytes) of a good tile or bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +44,18 @@ class Tile:
 class _Loaded:
     leaves: list[bytes] | None = None
     findings: Findings = field(default_factory=Findings)
-    chosen: list[tuple[str, Version, Sequence[Version]]] = field(default_factory=list)
+    chosen: list[Version] = field(default_factory=list)
+    files: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 class CopyTree:
     """The full tiles of the tree of `edge.size` entries, in order."""
 
-    def __init__(self, originals: Originals, edge: Edge, findings: Findings, pool: Executor) -> None:
-        """`edge` must lead to a signed root: that is the caller's to check."""
-        self._originals, self._edge, self._findings, self._pool = originals, edge, findings, pool
+    def __init__(
+        self, originals: Originals, edge: Edge, findings: Findings, pool: Executor, keep: Keep | None = None
+    ) -> None:
+        """`edge` must lead to a signed root: that is the caller's to check. `keep` gets every tile that is good."""
+        self._originals, self._edge, self._findings, self._pool, self._keep = originals, edge, findings, pool, keep
         self._folders: dict[str, tuple[str, dict[str, list[Version]]]] = {}
 
     def tiles(self) -> Iterator[Tile]:
@@ -128,8 +136,11 @@ class CopyTree:
 
     def _take(self, loaded: _Loaded) -> None:
         self._findings.merge(loaded.findings)
-        for name, version, candidates in loaded.chosen:
-            self._originals.displaced(name, version, candidates)
+        for version in loaded.chosen:
+            self._originals.took(version)
+        if self._keep is not None:
+            for path, data in loaded.files:
+                self._keep(path, data)
 
 
 class RootStream:
@@ -224,15 +235,18 @@ def _choose(
     kind = "an entry bundle" if "entries" in path else "a tile"
     refused = False
     for version in candidates:
+        data = b""
         try:
-            hashes = parse(store.read(version)) if version.size == size else None
+            data = store.read(version) if version.size == size else b""
+            hashes = parse(data) if data else None
         except Disproved:
             hashes = None
         except Broken as error:
             loaded.findings.error(error, name, *span)
             continue
         if hashes is not None and (expected is None or CompactRange.EMPTY.extend(hashes)[0].root() == expected):
-            loaded.chosen.append((name, version, candidates))
+            loaded.chosen.append(version)
+            loaded.files.append((path, data))
             return hashes
         refused = True
     if refused:

@@ -16,20 +16,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
+from typing import Protocol
 
 from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
-from graven.core.errors import BadInput, Disproved, GravenError
+from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import MAX_NOTE_BYTES, Key
 from graven.core.spelling import encode_base64
 from graven.keys.signature import verify_signature
 from graven.log.verify.checkpoints import SINCE_PLACE, Stated, open_since
-from graven.log.verify.report import Findings, Report
+from graven.log.verify.report import Findings, Problem, Report
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
 from graven.worm import layout
-from graven.worm.journal import CopyJournal
+from graven.worm.journal import FALSE_CLAIM, CopyJournal, Walked
 from graven.worm.layout import Edge
 from graven.worm.opening import read_descriptions, read_full_lock
-from graven.worm.originals import Originals
+from graven.worm.originals import ATTEMPTS, Originals
 from graven.worm.store import Store, Version, by_name
 from graven.worm.tree import CopyTree, RootStream
 
@@ -37,6 +38,11 @@ THREADS = 24
 _NEWEST = 64
 _AHEAD = 64
 _BEYOND_MAX = 20
+
+NO_CHECKPOINT = "an object among the checkpoints is none of this log's"
+NO_FILE = "a file is not the one its name says"
+_NOT_ABOUT_IT = {*ATTEMPTS, FALSE_CLAIM, NO_CHECKPOINT, NO_FILE}
+"""Problems that anybody who can write to the store can make, beside a copy that is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,20 @@ class Verified:
     end: int
     full_lock_s: int | None
 
+    @property
+    def data_problems(self) -> tuple[Problem, ...]:
+        """The problems that are about the copy itself, and not about somebody's attempt on it."""
+        return tuple(one for one in self.report.problems if one.what not in _NOT_ABOUT_IT)
+
+
+class Kept(Protocol):
+    """Whoever wants what proved good: to rebuild a directory from it. `checkpoint` is called by several threads."""
+
+    def tile(self, path: str, data: bytes) -> None: ...
+    def frames(self, segment: str, offset: int, version: Version, found: Walked) -> None: ...
+    def edge(self, edge: Edge) -> None: ...
+    def checkpoint(self, size: int, note: bytes) -> None: ...
+
 
 def verify_copy(
     store: Store,
@@ -57,11 +77,12 @@ def verify_copy(
     witnesses: Sequence[Key] = (),
     since: bytes | None = None,
     clock: Clock | None = None,
+    keep: Kept | None = None,
 ) -> Verified:
     """Verify a copy. It collects what is wrong and goes on; damage never raises.
 
     `keys` are those the caller trusts the log by, got elsewhere; `witnesses` may have cosigned. `since` is a checkpoint
-    the caller kept: its tree must be the beginning of this one.
+    the caller kept: its tree must be the beginning of this one. `keep` gets what proved good, as it is passed.
 
     Raises:
         BadInput: no key is given, `since` is no checkpoint of this log, or there is no copy of it here. Broken: the
@@ -77,16 +98,16 @@ def verify_copy(
     findings = Findings()
     kept = open_since(since, keys, findings) if since is not None else None
     with ThreadPoolExecutor(THREADS, "graven-verify") as pool:
-        return _Verification(store, keys, witnesses, findings, pool, clock or SystemClock()).run(kept)
+        return _Verification(store, keys, witnesses, findings, pool, clock or SystemClock(), keep).run(kept)
 
 
 class _Verification:
     def __init__(
         self, store: Store, keys: Sequence[Key], witnesses: Sequence[Key], findings: Findings,
-        pool: ThreadPoolExecutor, clock: Clock,
+        pool: ThreadPoolExecutor, clock: Clock, keep: Kept | None,
     ) -> None:  # fmt: skip
         self._store, self._keys, self._witnesses, self._findings = store, tuple(keys), tuple(witnesses), findings
-        self._pool, self._clock = pool, clock
+        self._pool, self._clock, self._keep = pool, clock, keep
         self._originals = Originals(store, findings)
 
     def run(self, since: Stated | None) -> Verified:
@@ -99,9 +120,11 @@ class _Verification:
             findings.fail("the copy has no checkpoint that can be used", layout.CHECKPOINTS)
             return Verified(self._report(0, 0), None, 0, full_lock_s)
         newest, edge, places = found
-        tree = CopyTree(self._originals, edge, findings, self._pool)
+        keep = self._keep
+        tree = CopyTree(self._originals, edge, findings, self._pool, keep.tile if keep is not None else None)
         stated = _Passing(RootStream(tree, edge), self._stated(since), findings)
-        journal = CopyJournal(self._originals, stated, self._keys[0].name, None, findings)
+        frames = keep.frames if keep is not None else None
+        journal = CopyJournal(self._originals, stated, self._keys[0].name, findings, frames)
         journal.walk()
         stated.finish()
         size = newest.checkpoint.size
@@ -113,6 +136,8 @@ class _Verification:
         self._locks([*places, *journal.segments])
         if full_lock_s is None:
             findings.note("a trial: everything is locked for 7 days only (graven worm enable --full)")
+        if keep is not None:
+            keep.edge(edge)
         return Verified(self._report(max(size, journal.end), size), newest, journal.end, full_lock_s)
 
     def _report(self, size: int, published: int) -> Report:
@@ -145,13 +170,18 @@ class _Verification:
                     signed = self._open(version)
                 except GravenError:
                     continue
+                refused: list[GravenError] = []
                 for edge_version in self._originals.of(layout.edge_name(size)):
                     edge = self._edge(edge_version, signed)
-                    if edge is not None:
+                    if isinstance(edge, Edge):
+                        self._originals.took(edge_version)
                         return signed, edge, [version, edge_version]
+                    refused.append(edge)
+                for error in refused:
+                    self._findings.error(error, layout.edge_name(size))
         return None
 
-    def _edge(self, version: Version, signed: SignedCheckpoint) -> Edge | None:
+    def _edge(self, version: Version, signed: SignedCheckpoint) -> Edge | GravenError:
         size = signed.checkpoint.size
         try:
             if version.size != 32 * sum(layout.edge_counts(size)):
@@ -161,8 +191,7 @@ class _Verification:
                 return edge
             raise Disproved("the edge of a tree does not lead to its signed root")
         except GravenError as error:
-            self._findings.error(error, f"{version.name}, version {version.id or '?'}")
-            return None
+            return error
 
     def _open(self, version: Version) -> SignedCheckpoint:
         """A kept checkpoint. Raises BadInput, Disproved, Broken."""
@@ -191,21 +220,28 @@ class _Verification:
                     self._findings.note(f"an object that is no part of a copy: {group[0].name}")
             candidates = [self._originals.judge(group) for group in good]
             for found in self._pool.map(self._first_good, candidates):
-                if isinstance(found, GravenError):
+                if isinstance(found, Broken):
                     self._findings.error(found)
+                elif isinstance(found, GravenError):
+                    self._findings.disprove(NO_CHECKPOINT, f"{found.place}: {found.what}")
                 elif found is not None:
-                    yield found
+                    stated, version = found
+                    self._originals.took(version)
+                    yield stated
 
-    def _first_good(self, versions: Sequence[Version]) -> Stated | GravenError | None:
+    def _first_good(self, versions: Sequence[Version]) -> tuple[Stated, Version] | GravenError | None:
         refused: GravenError | None = None
         for version in versions:
             try:
-                head = self._open(version).checkpoint
+                signed = self._open(version)
             except GravenError as error:
                 error.place = error.place or f"{version.name}, version {version.id or '?'}"
                 refused = refused or error
                 continue
-            return Stated("a kept checkpoint", version.name, head.size, head.root)
+            head = signed.checkpoint
+            if self._keep is not None:
+                self._keep.checkpoint(head.size, signed.data)
+            return Stated("a kept checkpoint", version.name, head.size, head.root), version
         return refused
 
     def _small_files(self) -> None:
@@ -213,10 +249,14 @@ class _Verification:
         for prefix, suffix in ((layout.POLICIES, ""), (layout.CONFIGS, ".toml")):
             for name, versions in self._originals.folder(prefix).items():
                 wanted = name.removeprefix(prefix).removesuffix(suffix)
-                if versions and not any(self._is(version, wanted) for version in versions):
-                    self._findings.disprove("a file is not the one its name says", name)
-        for prefix in (layout.TORN, layout.PREDECESSORS):
+                true = next((version for version in versions if self._is(version, wanted)), None)
+                if true is not None:
+                    self._originals.took(true)
+                elif versions:
+                    self._findings.disprove(NO_FILE, name)
+        for prefix in (layout.TORN, layout.PREDECESSORS, layout.ANCHORS):
             self._originals.folder(prefix)
+        self._originals.tell()
 
     def _is(self, version: Version, wanted: str) -> bool:
         if version.size > MAX_NOTE_BYTES:
