@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from graven import app
+from graven.agent.identity import make_identity
+from graven.core.spelling import decode_base64
+from graven.core.statement import NO_BATCH, BatchStatement, Heartbeat, format_heartbeat
 from graven.log import acts, admin
 from graven.log.acts import ACTS, SELF_CLASS, SELF_SOURCE
+from graven.log.agents import batch_acts, enrol_agent, judge, revoke_agent
 from graven.log.registers import Erasure, Registers
 from graven.log.types import Batch
+from graven.server.agents import Agents
+from graven.server.live import Live
+from graven.server.routes import Ask
+from graven.server.watch import Watch
 
 PAGE = (Path(__file__).parents[2] / "docs" / "self-audit.md").read_text()
 ROWS = {
@@ -51,6 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
         admin.create_token(log, "laptop", ["ingest"])
         admin.revoke_token(log, "laptop")
         admin.change_source(log, "laptop", declared={"default"}, owner="somebody")
+        agents_and_silence(log)
     graven("backup", f"{directory}.copy", "--dir", str(directory))
     copy = f"file://{directory}.worm"
     graven("worm", "enable", copy, "--dir", str(directory))
@@ -91,6 +100,31 @@ def test_an_erasure_is_read_as_the_page_says() -> None:
     registers = Registers()
     registers.apply(7, acts.act(acts.ERASURE, now_us=0, data=values))
     assert registers.erasures == (Erasure(7, 0, "hr", "raw", "00" * 16),)
+
+
+def agents_and_silence(log: app.Log) -> None:
+    """An agent that is enrolled, misses a batch, is forged, has a wrong clock, says goodbye, is revoked; a silence."""
+    identity = make_identity("host-1")
+    now_us = log.clock.now_us()
+    agent = enrol_agent(log, identity.key, declared={"default"}, expect_s=None, now_us=now_us)
+    said = BatchStatement("host-1", 4, NO_BATCH, 1, NO_BATCH, NO_BATCH, NO_BATCH, now_us)
+    made = batch_acts(agent, said, judge(agent, said), now_us=now_us)
+    log.commit(Batch([b'{"action":"a"}'], [None], 1, now_us, acts=made))
+    live = Live(log.directory, log.config)
+    live.log, doors = log, Agents(live)
+    doors.refuse(log, agent, "forged", "a signature that does not fit")
+    challenge = NO_BATCH
+    for _ in range(2):
+        beat = Heartbeat("host-1", "goodbye", 4, said.digest, 0, challenge, 1)
+        answer = doors.heartbeat(Ask(live, None, {}, {}, identity.sign(format_heartbeat(beat))))
+        challenge = decode_base64(json.loads(bytes(answer.body))["position"]["challenge"])
+    revoke_agent(log, "host-1")
+    admin.change_source(log, "laptop", declared={"default"}, expect_s=5)
+    watch = Watch(iter(range(0, 10_000, 100)).__next__)
+    watch.sweep(log)
+    admin.change_source(log, "laptop", declared={"default"}, expect_s=0)
+    watch.sweep(log)
+    live.close()
 
 
 def graven(*arguments: str, exit_code: int = 0) -> None:

@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vkey": ("graven.cli.vkey", "print the log's public key"),
     "token": ("graven.cli.token", "make, list and revoke tokens for the HTTP doors"),
     "source": ("graven.cli.source", "register, change and retire producers of events"),
+    "agent": ("graven.cli.agent", "collect on a host and send every record once"),
     "keys": ("graven.cli.keys", "back up, restore and copy the keyring"),
     "backup": ("graven.cli.backup", "copy a log, running or not, without its keys"),
     "restore": ("graven.cli.restore", "bring a copy back"),

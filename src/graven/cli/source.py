@@ -10,6 +10,7 @@ from graven.cli.options import Decorator, dir_option, json_option
 from graven.cli.output import print_json, print_line, shown
 from graven.cli.writing import open_writing, source_rows
 from graven.core.errors import BadInput
+from graven.log.admin import EXPECT_S_MAX
 from graven.log.registers import GRADES
 
 
@@ -122,6 +123,38 @@ def retire(name: str, directory: Path, as_json: bool) -> None:
     with open_writing(directory) as log:
         row = log.retire_source(name)
     _print(row, "retired", as_json=as_json)
+
+
+@command.command("expect")
+@click.argument("name", metavar="NAME")
+@dir_option
+@click.option("--within-s", type=click.IntRange(1, EXPECT_S_MAX), metavar="N", help="Something is due every N seconds.")
+@click.option("--never", is_flag=True, help="Nothing is expected of it any more.")
+@json_option
+def expect(name: str, directory: Path, within_s: int | None, never: bool, as_json: bool) -> None:
+    """Expect something of the source NAME: when nothing comes for so long, that is an event, and when it is back.
+
+    A running server watches; its own start gives every source its full time.
+    """
+    if (within_s is None) is not never:
+        raise BadInput("how often is it expected?", mend="give --within-s N, or --never")
+    with open_writing(directory) as log:
+        row = log.change_source(name, expect_s=within_s or 0)
+    _print(row, "no longer expected:" if never else f"expected every {within_s} s:", as_json=as_json)
+
+
+@command.command("revoke")
+@click.argument("name", metavar="NAME")
+@dir_option
+@json_option
+def revoke(name: str, directory: Path, as_json: bool) -> None:
+    """Revoke the key of the agent NAME: nothing it signs is taken. The name may be enrolled again, with a new key."""
+    with open_writing(directory) as log:
+        row = log.revoke_agent(name)
+    if as_json:
+        print_json(row)
+    else:
+        print_line(f"revoked the key of {shown(row['name'])}")
 
 
 def _given(

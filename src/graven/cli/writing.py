@@ -19,8 +19,9 @@ from graven.cli.options import LOCK_WAIT_S
 from graven.core.errors import GravenError
 from graven.core.spelling import encode_base64
 from graven.log import admin
+from graven.log.agents import revoke_agent
 from graven.log.lock import Locked
-from graven.log.registers import Registers, Source, Token
+from graven.log.registers import Agent, Registers, Source, Token
 from graven.server.access import read_token_uses
 from graven.server.answers import AnswerWriter
 from graven.server.control_client import ControlClient, NoServer, connect_control
@@ -46,6 +47,7 @@ class Writing(Protocol):
     def add_source(self, name: str, **fields: object) -> Answer: ...
     def change_source(self, name: str, **fields: object) -> Answer: ...
     def retire_source(self, name: str) -> Answer: ...
+    def revoke_agent(self, name: str) -> Answer: ...
 
 
 @contextmanager
@@ -145,6 +147,9 @@ class HeldLog:
     def retire_source(self, name: str) -> Answer:
         return _source_row(admin.retire_source(self._log, name, actor=self._actor))
 
+    def revoke_agent(self, name: str) -> Answer:
+        return _agent_row(revoke_agent(self._log, name, actor=self._actor))
+
     def _source_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`class` as JSON has it is `class_name` in Python."""
         named = {"class_name" if key == "class" else key: value for key, value in fields.items()}
@@ -175,3 +180,9 @@ def _source_row(source: Source) -> Answer:
     from graven.server.register import source_row
 
     return source_row(source)
+
+
+def _agent_row(agent: Agent) -> Answer:
+    from graven.server.rows import agent_row
+
+    return agent_row(agent)

@@ -30,6 +30,15 @@ BACKUP = "graven.backup"
 ID_CONFLICT = "graven.id_conflict"
 CLOCK_FALL = "graven.clock_fall"
 ERASURE = "graven.erasure"
+AGENT_ENROL = "graven.agent.enrol"
+AGENT_REVOKE = "graven.agent.revoke"
+AGENT_BATCH = "graven.agent.batch"
+AGENT_GAP = "graven.agent.gap"
+AGENT_REFUSED = "graven.agent.refused"
+AGENT_GOODBYE = "graven.agent.goodbye"
+AGENT_SKEW = "graven.agent.skew"
+SOURCE_SILENT = "graven.source.silent"
+SOURCE_BACK = "graven.source.back"
 DISCLOSURE = "graven.disclosure"
 WORM_ENABLE = "graven.worm.enable"
 WORM_LOCK = "graven.worm.lock"
@@ -52,6 +61,15 @@ ACTS: dict[str, str] = {
     BACKUP: "a copy of the log was made: its size and root, the published size",
     ID_CONFLICT: "an id came again with other bytes: source, both indexes",
     CLOCK_FALL: "the log's clock fell by more than a second: received-µs before and after",
+    AGENT_ENROL: "an agent was made known: name, vkey, which token let it in",
+    AGENT_REVOKE: "an agent's key was revoked: name",
+    AGENT_BATCH: "an agent's batch was taken: agent, sequence, digest of its statement, records, the agent's time",
+    AGENT_GAP: "batches of an agent are missing: agent, the last that came, the one that came next",
+    AGENT_REFUSED: "something said to be an agent's was refused: agent, why, how often since the last such event",
+    AGENT_GOODBYE: "an agent said that it will not come back: agent, its last sequence",
+    AGENT_SKEW: "an agent's clock is off: agent, by how many milliseconds it is ahead of this log's",
+    SOURCE_SILENT: "nothing came from an expected source within its time: source, seconds, when it was last heard",
+    SOURCE_BACK: "a silent source is heard again: source",
     ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
     DISCLOSURE: "entries were opened for somebody outside: what, which, how far, to whom, the document's SHA-256",
     WORM_ENABLE: "a write-once copy was set up, under a trial lock: store",
@@ -73,6 +91,8 @@ _VERBS = {
     WORM_ENABLE: ("configure", "configuration"),
     WORM_LOCK: ("configure", "configuration"),
     WORM_DOCTOR: ("access", "admin"),
+    AGENT_ENROL: ("grant", "permission"),
+    AGENT_REVOKE: ("revoke", "permission"),
     LOSS: ("delete", "admin"),
 }
 

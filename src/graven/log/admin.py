@@ -25,11 +25,12 @@ from graven.log.types import Committed
 
 SECRET_PREFIX = "gvn_"  # noqa: S105 - how secrets begin, not one
 RESERVED_SOURCES = frozenset({"graven", "local"})
-INGEST, READ, ADMIN = "ingest", "read", "admin"
+INGEST, READ, ADMIN, ENROL = "ingest", "read", "admin", "enrol"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _OWNER_CHARS_MAX = 200
 _SCOPES_MAX = 32
+EXPECT_S_MIN, EXPECT_S_MAX = 1, 31 * 86_400
 _INGEST_AS = INGEST + ":"
 
 Actor = Mapping[str, object]
@@ -150,9 +151,11 @@ def change_source(
     grade: str | None = None,
     class_name: str | None = None,
     classes: Sequence[str] | None = None,
+    expect_s: int | None = None,
     actor: Actor | None = None,
 ) -> Source:
-    """Change what is given; the number and the name stay. Without any change nothing is appended.
+    """Change what is given; the number and the name stay. Without any change nothing is appended. `expect_s`
+    0 ends the expectation.
 
     Raises:
         BadInput: no such source, or as `add_source`.
@@ -163,10 +166,12 @@ def change_source(
         "grade": grade,
         "class_name": class_name,
         "classes": None if classes is None else tuple(classes),
+        "expect_s": expect_s,
     }
     with log.one_act():
         old = log.registers.source(name)
         new = msgspec.structs.replace(old, **{key: value for key, value in given.items() if value is not None})
+        new = msgspec.structs.replace(new, expect_s=new.expect_s or None)  # 0: nothing is expected any more
         _check_source(new, declared)
         return _append_change(log, old, new, actor)
 
@@ -177,7 +182,17 @@ def retire_source(log: Acts, name: str, *, actor: Actor | None = None) -> Source
         old = log.registers.source(name)
         if name in RESERVED_SOURCES:
             raise BadInput(f"the source {name!r} is the log's own", mend="leave it as it is")
+        agent = log.registers.agents.get(name)
+        if agent is not None and not agent.revoked:
+            log.append_act(acts.AGENT_REVOKE, {"name": name}, actor=actor)
         return _append_change(log, old, msgspec.structs.replace(old, retired=True), actor)
+
+
+def check_new_source(source: Source, declared: Collection[str]) -> None:
+    """Raises BadInput for a source that cannot be registered."""
+    if source.name in RESERVED_SOURCES:
+        raise BadInput(f"the source {source.name!r} is the log's own", mend="choose another name")
+    _check_source(source, declared)
 
 
 def _append_change(log: Acts, old: Source, new: Source, actor: Actor | None) -> Source:
@@ -201,10 +216,10 @@ def _source_of(log: Acts, scope: str, token_name: str, owner: str, actor: Actor 
 
 
 def _check_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
-    known = {INGEST, READ, ADMIN}
+    known = {INGEST, READ, ADMIN, ENROL}
     for scope in scopes:
         if scope not in known and not (scope.startswith(_INGEST_AS) and _NAME.fullmatch(scope[len(_INGEST_AS) :])):
-            raise BadInput(f"there is no scope {scope!r}", mend="ingest, ingest:SOURCE, read, admin")
+            raise BadInput(f"there is no scope {scope!r}", mend="ingest, ingest:SOURCE, read, admin, enrol")
     if not scopes or len(scopes) > _SCOPES_MAX or len(set(scopes)) < len(scopes):
         raise BadInput("a token has one to 32 scopes, each once", mend="for instance: ingest,read")
     return tuple(scopes)
@@ -216,6 +231,8 @@ def _check_source(source: Source, declared: Collection[str]) -> None:
     _check_owner(source.type)
     if source.grade not in GRADES:
         raise BadInput(f"there is no grade {source.grade!r}", mend="one of: " + ", ".join(GRADES))
+    if source.expect_s is not None and not EXPECT_S_MIN <= source.expect_s <= EXPECT_S_MAX:
+        raise BadInput(f"a source is expected every {EXPECT_S_MIN} to {EXPECT_S_MAX} seconds", place="expect_s")
     for name in (source.class_name, *source.classes):
         if name not in declared:
             raise BadInput(f"no class is called {name!r}", mend="declare it under [classes] in graven.toml")

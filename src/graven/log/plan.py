@@ -149,6 +149,7 @@ class Planner:
             plan.indexes = comparison.indexes
             notes += [self._act(acts.ID_CONFLICT, data) for data in comparison.conflicts]
         for batch in batches:
+            notes += batch.acts
             if batch.received_us < last_received_us - CLOCK_FALL_US:
                 notes.append(self._act(acts.CLOCK_FALL, {"before_us": last_received_us, "after_us": batch.received_us}))
             last_received_us = batch.received_us

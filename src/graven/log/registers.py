@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 
 from graven.core.errors import BadInput
+from graven.core.spelling import encode_base64
+from graven.core.statement import NO_BATCH
 from graven.journal.files import Files, write_atomic
 from graven.journal.mark import Mark
 from graven.log import acts
@@ -40,6 +42,8 @@ class Source(msgspec.Struct, frozen=True):
     class_name: str = "default"
     classes: tuple[str, ...] = ()
     retired: bool = False
+    expect_s: int | None = None
+    """Something is expected of it at least this often; None: nothing is."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -52,6 +56,18 @@ class Token(msgspec.Struct, frozen=True):
     owner: str
     sha256: str
     expires_us: int | None = None
+    revoked: bool = False
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """An enrolled agent; the source of its name is what it sends as. `sequence` and `digest` are of its last batch."""
+
+    name: str
+    vkey: str
+    sequence: int = 0
+    digest: str = encode_base64(NO_BATCH)
+    sent_us: int = 0
+    ended: bool = False
     revoked: bool = False
 
 
@@ -76,6 +92,8 @@ class _Snapshot(msgspec.Struct, frozen=True):
     torn: dict[str, str]
     erasures: tuple[Erasure, ...]
     kit_segment: int | None = None
+    agents: tuple[Agent, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 class Registers:
@@ -91,6 +109,10 @@ class Registers:
         self.sources: Mapping[str, Source] = {}
         self.tokens: Mapping[str, Token] = {}
         """By SHA-256 (hex) of the secret."""
+        self.agents: Mapping[str, Agent] = {}
+        """By name, which is that of their source."""
+        self.silent: frozenset[str] = frozenset()
+        """Names of sources that were found silent and are not back."""
         self.config: Mapping[str, str] = {}
         self.config_sha256 = ""
         self.running_since: int | None = None
@@ -132,6 +154,24 @@ class Registers:
                 self._set_config(data)
             case acts.SOURCE_CREATE | acts.SOURCE_CHANGE:
                 self._set_source(data)
+            case acts.AGENT_ENROL:
+                self._set_agent(Agent(str(data["name"]), str(data["vkey"])))
+            case acts.AGENT_BATCH:
+                self._change_agent(
+                    data["agent"],
+                    sequence=data["sequence"],
+                    digest=data["digest"],
+                    sent_us=data["sent_us"],
+                    ended=False,
+                )
+            case acts.AGENT_GOODBYE:
+                self._change_agent(data["agent"], ended=True)
+            case acts.AGENT_REVOKE:
+                self._change_agent(data["name"], revoked=True)
+            case acts.SOURCE_SILENT:
+                self.silent |= {data["source"]}
+            case acts.SOURCE_BACK:
+                self.silent -= {data["source"]}
             case acts.TOKEN_CREATE:
                 token = msgspec.convert(data, Token)
                 self.tokens = {**self.tokens, token.sha256: token}
@@ -163,7 +203,7 @@ class Registers:
             _Snapshot(
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
                 dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
-                self.kit_segment,
+                self.kit_segment, tuple(self.agents.values()), tuple(self.silent),
             )
         )  # fmt: skip
         if self._applied > mark.size:
@@ -189,11 +229,20 @@ class Registers:
         registers.config, registers.config_sha256 = saved.config, saved.config_sha256
         registers.running_since, registers.torn, registers.erasures = saved.running_since, saved.torn, saved.erasures
         registers.kit_segment = saved.kit_segment
+        registers.agents = {agent.name: agent for agent in saved.agents}
+        registers.silent = frozenset(saved.silent)
         return registers, Mark(saved.size, bytes.fromhex(saved.root))
 
     def _set_source(self, row: dict[str, Any]) -> None:
         source = msgspec.convert(row, Source)
         self.sources = {**self.sources, source.name: source}
+
+    def _set_agent(self, agent: Agent) -> None:
+        self.agents = {**self.agents, agent.name: agent}
+
+    def _change_agent(self, name: str, **changes: Any) -> None:
+        if (agent := self.agents.get(name)) is not None:
+            self._set_agent(msgspec.structs.replace(agent, **changes))
 
     def _set_config(self, data: dict[str, Any]) -> None:
         self.config = data.get("config", {})

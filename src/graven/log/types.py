@@ -1,5 +1,6 @@
 """What doors hand to the log, and what the log answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graven.core.commitment import Head
@@ -11,7 +12,7 @@ class Batch:
 
     `events` are the exact bytes to commit to, from `{` to `}`; `ids` the producer's ids, None where it gave none.
     `class_name` is one class for all, or one a event. `raws` is None when every event came in the event model.
-    `full` asks for the opened receipt.
+    `full` asks for the opened receipt. `acts` are Graven's own events that stand in the same frame, behind the group's.
     """
 
     events: list[bytes]
@@ -21,6 +22,7 @@ class Batch:
     class_name: str | list[str] = "default"
     raws: list[bytes | None] | None = None
     full: bool = False
+    acts: Sequence[bytes] = ()
 
     @property
     def size_bytes(self) -> int:

@@ -99,12 +99,16 @@ class ControlClient:
         return self._send("POST", "/api/v1/sources", {"name": name, **fields})
 
     def change_source(self, name: str, **fields: object) -> Answer:
-        """Change a source; `fields` as in `add_source`. The new row."""
+        """Change a source; `fields` as in `add_source`, and `expect_s`. The new row."""
         return self._send("PATCH", f"/api/v1/sources/{quote(name, safe='')}", fields)
 
     def retire_source(self, name: str) -> Answer:
         """The row of the source that is now retired."""
         return self._call("DELETE", f"/api/v1/sources/{quote(name, safe='')}")
+
+    def revoke_agent(self, name: str) -> Answer:
+        """The row of the agent that is now revoked."""
+        return self._call("DELETE", f"/api/v1/agents/{quote(name, safe='')}")
 
     def _send(self, method: str, target: str, document: Mapping[str, object]) -> Answer:
         return self._call(method, target, msgspec.json.encode(document), "application/json")

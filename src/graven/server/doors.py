@@ -13,6 +13,7 @@ from typing import Any
 from graven.runtime.telemetry import get_logger
 from graven.server import control, events, health, openapi, tlog
 from graven.server.access import Access, ControlAccess, TokenAccess, TokenUses
+from graven.server.agents import BATCHES_PATH, Agents, BatchDoor
 from graven.server.intake import PATH, Intake, Receive, Send
 from graven.server.live import Live
 from graven.server.register import Register
@@ -24,16 +25,21 @@ logger = get_logger("http")
 class Door:
     """One ASGI application."""
 
-    def __init__(self, live: Live, access: Access, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(
+        self, live: Live, access: Access, endpoints: Sequence[Endpoint], *, agents: Agents | None = None
+    ) -> None:
         self.endpoints = tuple(endpoints)
-        self._intake = Intake(live, access)
         self._rest: Any = build_app(live, access, self.endpoints)
+        self._streams: dict[str, Any] = {PATH: Intake(live, access)}
+        if agents is not None:
+            self._streams[BATCHES_PATH] = BatchDoor(live, agents)
 
     def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
-        app = self._intake if scope["path"] == PATH else self._rest
+        app: Any = self._streams.get(scope["path"], self._rest)
         if logger.isEnabledFor(logging.DEBUG):
             return _logged(app, scope, receive, send)
-        return app(scope, receive, send)
+        answering: Awaitable[None] = app(scope, receive, send)
+        return answering
 
     def intake(self, scope: dict[str, Any]) -> Intake | None:
         """What takes a request that is all there without a task; None if none does."""
@@ -41,8 +47,10 @@ class Door:
 
 
 def network_door(live: Live, access: TokenAccess) -> Door:
-    """For TCP: bearer tokens."""
-    return Door(live, access, _shared(access.uses, public=live.config.server.public_log))
+    """For TCP: bearer tokens, and the signatures of agents."""
+    agents = Agents(live)
+    shared = _shared(access.uses, public=live.config.server.public_log)
+    return Door(live, access, (*shared, *agents.endpoints()), agents=agents)
 
 
 def control_door(live: Live, uses: TokenUses) -> Door:

@@ -195,6 +195,7 @@ class Intake:
         return await asyncio.get_running_loop().run_in_executor(self._live.parses, work)
 
     def _count(self, committed: Committed, parsed: Parsed, source: str, size: int, took_s: float) -> None:
+        self._live.watch.heard(source)
         metrics = self._live.metrics
         metrics.accepted.add(committed.accepted, source)
         metrics.bytes.add(size)

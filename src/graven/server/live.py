@@ -17,11 +17,13 @@ from graven.app import VERSION, Log
 from graven.config import Config
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Broken, Busy
+from graven.ingest import Pipeline
 from graven.journal.segment import list_segments
 from graven.log.history import checkpoint_time_s
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import Metrics, get_logger
 from graven.server.body import Allowance
+from graven.server.watch import Watch
 
 READERS = 4
 READS_MAX = 64
@@ -105,6 +107,8 @@ class Live:
         self.parses = ThreadPoolExecutor(_PARSERS, "graven-parse")
         self.allowance = Allowance(max(config.intake.max_bytes, _BODIES_SHARE * config.intake.max_request_bytes))
         self.publications = Publications()
+        self.pipeline = Pipeline()
+        self.watch = Watch()
 
     @property
     def uptime_s(self) -> float:
@@ -151,6 +155,7 @@ class Live:
         log.publisher.after_publish(published)
         log.set_wake(answered)
         self._watch(log)
+        self.watch.begin()
         self.log = log
 
     def sweep(self) -> None:

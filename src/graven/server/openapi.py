@@ -140,7 +140,9 @@ _STATUSES = {
 _INDEX = _path("index", "0-based position in the log", _number("index"))
 _TOKEN_FIELDS = {
     "name": _text("1 to 64 letters, digits and . _ @ -"),
-    "scopes": _list(_text("ingest, ingest:SOURCE, read, admin"), "ingest alone: the source named after the token"),
+    "scopes": _list(
+        _text("ingest, ingest:SOURCE, read, admin, enrol"), "ingest alone: the source named after the token"
+    ),
     "owner": _text("who answers for it"),
     "expires": _maybe(_text("RFC 3339; null: never")),
 }
@@ -150,6 +152,7 @@ _SOURCE_FIELDS = {
     "grade": _text("provenance grade"),
     "class": _text("the class of its events"),
     "classes": _list(_text("a class"), "further classes its events may name"),
+    "expect_s": _maybe(_number("seconds within which something is due")),
 }
 _SCHEMAS: dict[str, JsonObject] = {
     "Error": {
@@ -234,6 +237,15 @@ _SCHEMAS: dict[str, JsonObject] = {
               "revoked": {"type": "boolean"}, "last_used": _maybe(_text("RFC 3339"))},
     "Source": {"number": _number("in the head of its events"), "name": _text("its name"), **_SOURCE_FIELDS,
                "retired": {"type": "boolean"}},
+    "Agent": _object({
+        "name": _text("its name, and its source's"), "vkey": _text("its public key"),
+        "sequence": _number("of its last batch"), "sent": _maybe(_text("when that was made, RFC 3339")),
+        "ended": {"type": "boolean"}, "revoked": {"type": "boolean"},
+    }),
+    "Position": _object({
+        "sequence": _number("of the agent's last batch here"), "digest": _text("of its statement, base64"),
+        "challenge": _text("for the next heartbeat, base64"),
+    }),
 }  # fmt: skip
 _EVENTS = {"oneOf": [_ref("Event"), _list(_ref("Event"))]}
 _YES_NO = ("true", "false")
@@ -315,6 +327,33 @@ _PATHS: dict[str, JsonObject] = {
             "Retire a source", _answer("It.", _ref("Source")), 400, scope="admin",
             parameters=(_path("source", "its name"),),
         ),
+    },
+    "/api/v1/agents/{agent}": {
+        "delete": _operation(
+            "Revoke the key of an agent", _answer("It.", _ref("Agent")), 400, scope="admin",
+            parameters=(_path("agent", "its name"),),
+        )
+    },
+    "/api/v1/agent/enrol": {
+        "post": _operation(
+            "Make an agent known", _answer("It is.", {"type": "object"}), 400, scope="enrol", status=201,
+            body=_json(
+                _object({"enrolment": _text("a signed note, base64"), "silent_after_s": _maybe(_number("seconds"))})
+            ),
+        )
+    },
+    "/api/v1/agent/batches": {
+        "post": _operation(
+            "A signed batch of an agent", _answer("It is durable.", _object({"position": _ref("Position")})),
+            400, 401, 409, 411, 413, 415, 429,
+            body={"application/msgpack": {"schema": _text("the records; docs/format.md")}},
+        )
+    },
+    "/api/v1/agent/heartbeats": {
+        "post": _operation(
+            "A signed heartbeat of an agent", _answer("It counts.", _object({"position": _ref("Position")})),
+            400, 401, 409, body={"text/plain": {"schema": _text("a signed note")}},
+        )
     },
     "/log/checkpoint": {
         "get": _operation("The published checkpoint (C2SP)", _answer("A signed note.", None, "text/plain"))

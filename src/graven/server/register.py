@@ -10,10 +10,11 @@ from starlette.responses import Response
 from graven.core.errors import BadInput
 from graven.log import admin
 from graven.log.admin import ADMIN
+from graven.log.agents import revoke_agent
 from graven.log.registers import Token
 from graven.server.access import TokenUses
 from graven.server.routes import Ask, Endpoint, json_response
-from graven.server.rows import source_row, token_row
+from graven.server.rows import agent_row, source_row, token_row
 
 __all__ = ["Register", "source_row", "token_row"]
 
@@ -48,6 +49,7 @@ class SourceChange(Struct, forbid_unknown_fields=True):
     grade: str | UnsetType = UNSET
     class_name: str | UnsetType = msgspec.field(default=UNSET, name="class")
     classes: _Names | UnsetType = UNSET
+    expect_s: int | UnsetType = UNSET
 
 
 class Register:
@@ -65,6 +67,7 @@ class Register:
             Endpoint("POST", "/api/v1/sources", self.add_source, ADMIN),
             Endpoint("PATCH", "/api/v1/sources/{source}", self.change_source, ADMIN),
             Endpoint("DELETE", "/api/v1/sources/{source}", self.retire_source, ADMIN),
+            Endpoint("DELETE", "/api/v1/agents/{agent}", self.revoke_agent, ADMIN),
         )
 
     def tokens(self, ask: Ask) -> Response:
@@ -110,6 +113,10 @@ class Register:
     def retire_source(self, ask: Ask) -> Response:
         """Retire a source: nobody appends as it any more."""
         return json_response(source_row(admin.retire_source(ask.live.taking(), ask.path["source"], actor=ask.actor)))
+
+    def revoke_agent(self, ask: Ask) -> Response:
+        """Take nothing more from an agent's key; its source stays."""
+        return json_response(agent_row(revoke_agent(ask.live.taking(), ask.path["agent"], actor=ask.actor)))
 
     def _token_row(self, token: Token) -> dict[str, object]:
         return token_row(token, self._uses.last_us(token.id))

@@ -1,7 +1,7 @@
 """Tokens and sources as JSON: what the doors and the command line show of them."""
 
 from graven.log.acts import rfc3339
-from graven.log.registers import Source, Token
+from graven.log.registers import Agent, Source, Token
 
 
 def token_row(token: Token, last_used_us: int | None) -> dict[str, object]:
@@ -29,4 +29,17 @@ def source_row(source: Source) -> dict[str, object]:
         "class": source.class_name,
         "classes": source.classes,
         "retired": source.retired,
+        "expect_s": source.expect_s,
+    }
+
+
+def agent_row(agent: Agent) -> dict[str, object]:
+    """An agent as JSON."""
+    return {
+        "name": agent.name,
+        "vkey": agent.vkey,
+        "sequence": agent.sequence,
+        "sent": rfc3339(agent.sent_us) if agent.sent_us else None,
+        "ended": agent.ended,
+        "revoked": agent.revoked,
     }

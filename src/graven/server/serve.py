@@ -299,6 +299,9 @@ class _Serving:
                     if isinstance(connection, BoundedHttp):
                         connection.sweep(now_s)
             live.sweep()
+            if live.log is not None and not live.stopping:
+                with contextlib.suppress(GravenError):
+                    await asyncio.to_thread(live.watch.sweep, live.log)
             if now_s - saved_s >= SAVE_USES_S:
                 saved_s = now_s
                 await asyncio.to_thread(access.uses.save)

@@ -1,0 +1,68 @@
+"""From what sources give to signed batches in the spool.
+
+    take → gather, until it is enough or old enough → salt, root, statement, signature → one durable entry
+
+A batch's place in the agent's chain is fixed when it is spooled, and its bytes never change again: sending it twice is
+sending the same.
+"""
+
+import os
+from hashlib import sha256
+
+from graven.agent.identity import Identity
+from graven.agent.source import Taken
+from graven.agent.spool import Batch, Places, Spool
+from graven.agent.wire import Run, compress, encode_body
+from graven.core.statement import BatchStatement, format_batch, records_root
+from graven.runtime.clock import Clock
+
+
+class Gathering:
+    """What was taken and is not spooled yet. In memory only: a crash lets it be read again."""
+
+    def __init__(self, *, records_max: int, bytes_max: int) -> None:
+        self._records_max, self._bytes_max = records_max, bytes_max
+        self._runs: list[Run] = []
+        self._places: Places = {}
+        self.records = self.size_bytes = 0
+
+    def add(self, taken: Taken) -> None:
+        self._places.update(taken.places)
+        if not taken.records:
+            return
+        last = self._runs[-1] if self._runs else None
+        around = dict(taken.around)
+        if last is not None and last.type == taken.type and last.around == around:
+            last.records += taken.records
+        else:
+            self._runs.append(Run(taken.type, around, list(taken.records)))
+        self.records += len(taken.records)
+        self.size_bytes += taken.size_bytes
+
+    @property
+    def is_full(self) -> bool:
+        return self.records >= self._records_max or self.size_bytes >= self._bytes_max
+
+    @property
+    def room_bytes(self) -> int:
+        return max(0, self._bytes_max - self.size_bytes)
+
+    @property
+    def runs(self) -> list[Run]:
+        return self._runs
+
+    @property
+    def places(self) -> Places:
+        return self._places
+
+
+def spool_batch(spool: Spool, identity: Identity, gathering: Gathering, clock: Clock) -> int:
+    """Sign what was gathered as the next batch and make it durable; returns its sequence. Raises Busy, Broken."""
+    body, salt = encode_body(gathering.runs), os.urandom(32)
+    records = [record for run in gathering.runs for record in run.records]
+    statement = BatchStatement(
+        identity.name, spool.sequence + 1, spool.digest, len(records),
+        records_root(records, salt), salt, sha256(body).digest(), clock.now_us(),
+    )  # fmt: skip
+    note = identity.sign(format_batch(statement))
+    return spool.put(Batch(note, compress(body), len(records), statement.digest, statement.previous, gathering.places))

@@ -1,0 +1,38 @@
+"""The seam between what an agent reads and how it keeps it: records with the place behind them.
+
+A source is asked again and again for what there is. It never waits, and remembers in memory how far it gave out; what
+it gave is durable once the batch is spooled, together with the places. After a restart it is told those places.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(slots=True)
+class Taken:
+    """Records in order, and how places move with them. `type` "" leaves the source type to be found.
+
+    `places` may move without a record (a file that was rotated away); None takes a place away.
+    """
+
+    type: str = ""
+    around: Mapping[str, str] = field(default_factory=dict)
+    records: list[bytes] = field(default_factory=list)
+    places: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.records))
+
+
+class Source(Protocol):
+    """Something records come from. One thread asks."""
+
+    name: str
+
+    def take(self, bytes_max: int) -> list[Taken]:
+        """What there is now, about `bytes_max` bytes of it at most; empty when there is nothing."""
+
+    def close(self) -> None:
+        """Let go of files and processes."""
