@@ -42,6 +42,7 @@ SCAN_S = 1.0
 FILES_MAX = 4_096
 BESIDE_MAX = 500
 PAST_MAX = 64
+COMPARED_BYTES = 1_024
 
 _LOGGER = logging.getLogger("graven.agent")
 
@@ -159,7 +160,7 @@ class FileSource:
                 self._release_copy(identity, None)
             elif os.fstat(file.fileno()).st_nlink == 0:
                 self._copies.pop(identity)[1].close()
-            elif not _is_copy(file, original):
+            elif not zipped and not _is_copy(path, file, original):
                 del self._copies[identity]
                 self._follow(path, file, zipped, offset=0)
         self._is_new = False
@@ -187,7 +188,7 @@ class FileSource:
             file.close()  # still being written
             return
         for original in self._files.values():
-            if original.path != path and _is_copy(file, original):
+            if _is_copy(path, file, original):
                 self._copies[identity] = path, file, zipped, original.key
                 return
         for _, print_ in reversed(self._past):
@@ -236,7 +237,7 @@ class FileSource:
         """The original of a copy was cut or is gone: read the copy from where the original was left."""
         path, file, zipped, _ = self._copies.pop(identity)
         prints = [print_] if print_ is not None else [known for _, known in reversed(self._past)]
-        offset = next((known.offset for known in prints if matches(file, known)), None)
+        offset = next((known.offset for known in prints if not known.offset or matches(file, known)), None)
         if offset is None:  # an older copy: all of it was read from the original
             try:
                 offset = file.seek(0, os.SEEK_END)
@@ -312,7 +313,7 @@ class FileSource:
 def _beside(path: str) -> list[str]:
     """Files whose names begin as this one's does, newest first: what rotation makes of it."""
     folder, name = os.path.split(path)
-    stem = name.split(".")[0] or name
+    stem = _stem(name)
     found: list[tuple[float, str]] = []
     try:
         with os.scandir(folder or ".") as entries:
@@ -324,24 +325,36 @@ def _beside(path: str) -> list[str]:
     return [path for _, path in sorted(found)[:BESIDE_MAX]]
 
 
-def _is_copy(file: BinaryIO, original: Followed) -> bool:
-    """Whether `file` begins with all that was read of a file that is followed, or is a beginning of it."""
+def _is_copy(path: str, file: BinaryIO, original: Followed) -> bool:
+    """Whether `file` stands beside a file that is followed and begins as it does: one holds the beginning of the other,
+    as far as the shorter goes."""
+    if original.path == path or not _may_be_of(path, original.path):
+        return False
     try:
         if matches(file, original.print()):
             return True
-        if original.zipped:
+        size = min(file.seek(0, os.SEEK_END), original.file.seek(0, os.SEEK_END))
+        if not size:
             return False
-        size = file.seek(0, os.SEEK_END)
-        if not size or size > original.offset:
-            return False
-        for at, count in ((0, min(size, 1024)), (max(0, size - 1024), min(size, 1024))):
+        for at in {0, max(0, size - COMPARED_BYTES)}:
             file.seek(at)
             original.file.seek(at)
+            count = min(size, COMPARED_BYTES)
             if file.read(count) != original.file.read(count):
                 return False
     except (OSError, EOFError):
         return False
     return True
+
+
+def _may_be_of(path: str, original: str) -> bool:
+    """Whether a name is one that rotation makes of another: in the same folder, beginning with its stem."""
+    folder, name = os.path.split(original)
+    return os.path.dirname(path) == folder and os.path.basename(path).startswith(_stem(name))
+
+
+def _stem(name: str) -> str:
+    return name.split(".")[0] or name
 
 
 def _last_line_end(file: BinaryIO) -> int:
