@@ -30,7 +30,8 @@ class Door:
     ) -> None:
         self.endpoints = tuple(endpoints)
         self._rest: Any = build_app(live, access, self.endpoints)
-        self._streams: dict[str, Any] = {PATH: Intake(live, access)}
+        self._intake = Intake(live, access)
+        self._streams: dict[str, Any] = {PATH: self._intake}
         if agents is not None:
             self._streams[BATCHES_PATH] = BatchDoor(live, agents)
 
