@@ -77,7 +77,8 @@ def normalise(record: Record, document: Document) -> list[Event]:
     for key, value in document.items():
         if key.endswith("_id") and key not in ("organization_id", "workspace_id") and (id_ := text(value)):
             stem = key.removesuffix("_id")
-            found.append(Target(type=stem, id=id_, name=first(document, f"{stem}_name", f"{stem}_email")))
+            kind = stem.removeprefix("deleted_").removeprefix("invited_").removeprefix("target_")
+            found.append(Target(type=kind, id=id_, name=first(document, f"{stem}_name", f"{stem}_email")))
     if kind := first(document, "integration_type"):
         found.append(Target(type="integration", name=kind))
     event.targets = found[:32] or None

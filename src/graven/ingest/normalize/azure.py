@@ -120,7 +120,7 @@ def _verb(action: str) -> str:
             return "execute"
         if "elevateaccess" in lower:
             return "grant"
-        return "read" if words[-2].startswith(("list", "get")) else verb_of(words[-2])
+        return "read" if words[-2].startswith(("list", "get", "audit")) else verb_of(words[-2])
     return {"write": "update", "delete": "delete", "read": "read"}.get(last) or verb_of(action)
 
 

@@ -100,7 +100,7 @@ def _object(document: Mapping[str, Any]) -> Event:
     user = text(author.get("id")) or text(author.get("name"))
     return Event(
         time=read_time(document.get("timestamp")) or _instant(document.get("timestamp")),
-        actor=actor_of(type="user" if user else None, id=user, name=text(author.get("name"))),
+        actor=actor_of(type=_author(author) if user else None, id=user, name=text(author.get("name"))),
         action=action,
         verb=verb_of(action),  # type: ignore[arg-type]
         category=category_of(f"{kind.get('category')} {action}"),  # type: ignore[arg-type]
@@ -113,10 +113,17 @@ def _object(document: Mapping[str, Any]) -> Event:
     )
 
 
+def _author(author: Mapping[str, Any]) -> str:
+    kind = (text(author.get("type")) or "").lower()
+    return kind if kind in ("anonymous", "system") else "service" if kind == "service" else "user"
+
+
 def _instant(value: object) -> Any:
     """`{epochSecond, nano}`, as Java writes an instant."""
-    seconds = mapping(value).get("epochSecond")
-    return read_time(seconds)
+    whole, part = mapping(value).get("epochSecond"), mapping(value).get("nano", 0)
+    if type(whole) is not int or type(part) is not int:
+        return None
+    return read_time(whole * 1_000_000_000 + part)
 
 
 def _opened(details: str) -> Any:

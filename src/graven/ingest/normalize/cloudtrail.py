@@ -41,7 +41,8 @@ _VERBS = {
     "SendSSHPublicKey": "login", "SendSerialConsoleSSHPublicKey": "login", "SwitchRole": "login",
     "UpdateAssumeRolePolicy": "grant", "AddPermission20150331v2": "grant", "AddLayerVersionPermission": "grant",
     "RemovePermission20150331v2": "revoke", "ExitRole": "logout", "DeleteGrant": "revoke",
-    "RetireGrant": "revoke", "StartSession": "execute", "CheckMfa": "login",
+    "RetireGrant": "revoke", "StartLogging": "configure", "StopLogging": "configure", "StartSession": "execute",
+    "CheckMfa": "login",
 }  # fmt: skip
 _STARTS: tuple[tuple[str, str], ...] = (
     ("read", "Get List Describe Head BatchGet Lookup Search Query Scan Select View Check Simulate Preview Estimate "
@@ -61,14 +62,15 @@ _STARTS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 _PREFIXES = tuple((verb, tuple(starts.split())) for verb, starts in _STARTS)
 _CATEGORY_BY_SERVICE = {
-    "athena": "data", "bedrock": "execution", "cognito-idp": "authentication", "dynamodb": "data",
+    "athena": "data", "cognito-idp": "authentication", "dynamodb": "data",
     "ec2-instance-connect": "authentication", "iam": "permission", "identitystore": "permission", "kms": "data",
-    "lambda": "execution", "network-firewall": "network", "organizations": "admin", "ram": "permission",
-    "rds-data": "data", "rolesanywhere": "authentication", "route53": "network", "route53resolver": "network",
-    "s3": "data", "secretsmanager": "data", "signin": "authentication", "sns": "data", "sqs": "data",
-    "ssm": "configuration", "sso": "permission", "sso-directory": "permission", "sso-oauth": "authentication",
-    "sts": "authentication", "wafv2": "network",
+    "network-firewall": "network", "organizations": "admin", "ram": "permission", "rds-data": "data",
+    "rolesanywhere": "authentication", "route53": "network", "route53resolver": "network", "s3": "data",
+    "secretsmanager": "data", "signin": "authentication", "sns": "data", "sqs": "data", "ssm": "configuration",
+    "sso": "permission", "sso-directory": "permission", "sso-oauth": "authentication", "sts": "authentication",
+    "wafv2": "network",
 }  # fmt: skip
+_RUNS = frozenset(("ec2", "lambda", "bedrock", "bedrock-runtime", "states", "ecs", "batch", "codebuild", "glue"))
 _NETWORK_WORDS = (
     "SecurityGroup", "Vpc", "Subnet", "Route", "Gateway", "NetworkAcl", "Address", "FlowLogs", "NetworkInterface",
 )  # fmt: skip
@@ -121,7 +123,7 @@ def normalise(record: Record, document: Document) -> list[Event]:
             action=action,
             verb=verb,  # type: ignore[arg-type]
             category=category,  # type: ignore[arg-type]
-            targets=_targets(get("resources"), parameters, answered),
+            targets=_targets(source, get("resources"), parameters, answered),
             outcome=outcome,  # type: ignore[arg-type]
             reason=reason,
             origin=Origin(ip=ip, user_agent=agent) if ip or agent else None,
@@ -143,7 +145,7 @@ def _classify(name: str, source: str) -> tuple[str, str, str]:
         category = "authentication"
     elif service == "ec2" and any(word in name for word in _NETWORK_WORDS):
         category = "network"
-    elif name in ("SendCommand", "StartSession", "ExecuteCommand") or (service == "ec2" and verb == "execute"):
+    elif name in ("SendCommand", "StartSession", "ExecuteCommand") or (service in _RUNS and verb == "execute"):
         category = "execution"
     elif verb == "grant" and name.startswith(("Modify", "PutBucket", "AddPermission", "AddLayer", "CreateGrant")):
         category = "permission"
@@ -175,7 +177,7 @@ def _actor(identity: dict[str, Any]) -> Actor:
             name = text(issuer.get("userName"))
         if chosen := text(context.get("sourceIdentity")):
             behind = Actor(type="user", id=chosen)
-    if kind == "AssumedRole" and id_ is not None and ":assumed-role/" in id_:
+    if kind == "AssumedRole" and id_ is not None and id_.count("/") > 1:  # …:assumed-role/ROLE/SESSION
         session = id_.rpartition("/")[2] or None
     if type(given := get("onBehalfOf")) is dict and (user := text(given.get("userId"))):
         behind = Actor(type="user", id=user)
@@ -193,7 +195,7 @@ def _actor(identity: dict[str, Any]) -> Actor:
     return Actor(type="service", id=invoked_by, on_behalf_of=actor) if invoked_by else actor
 
 
-def _targets(resources: object, parameters: object, answered: object) -> list[Target] | None:
+def _targets(source: object, resources: object, parameters: object, answered: object) -> list[Target] | None:
     """What the record lists as resources; else what its parameters name, and what the answer says was made."""
     found: dict[tuple[str, str], Target] = {}
     if type(resources) is list:
@@ -203,9 +205,10 @@ def _targets(resources: object, parameters: object, answered: object) -> list[Ta
                 kind = text(one.get("type")) or _arn_type(arn)
                 found[kind or "", arn] = Target(type=kind, id=arn, scope=Scope(account=account) if account else None)
     if not found and type(parameters) is dict:
+        own = _NAMED_BY_SERVICE.get(source, _NOTHING) if type(source) is str else _NOTHING
         for key, value in parameters.items():
             if type(value) is str:
-                if (kind := _target_type(key)) is not None and (id_ := text(value)):
+                if (kind := own.get(key) or _target_type(key)) is not None and (id_ := text(value)):
                     found[kind, id_] = Target(type=kind, id=id_)
             elif type(value) is dict or type(value) is list:
                 _listed(key, value, found)
@@ -257,6 +260,14 @@ def _target_type(key: str) -> str | None:
 _NAMED = {
     "name": "name", "arn": "resource", "resourceArn": "resource", "resource": "resource", "target": "target",
 }  # fmt: skip
+_NOTHING: dict[str, str] = {}
+_NAMED_BY_SERVICE = {
+    "cloudtrail.amazonaws.com": {"name": "trail", "trailName": "trail"},
+    "ec2.amazonaws.com": {"groupId": "security-group", "groupName": "security-group"},
+    "eks.amazonaws.com": {"name": "cluster"},
+    "ssm.amazonaws.com": {"name": "parameter"},
+    "secretsmanager.amazonaws.com": {"name": "secret"},
+}
 _NAMES_NOTHING = frozenset(
     ("sourceIdentity", "roleSessionName", "documentName", "availabilityZoneId", "ownerId", "serviceName",
      "clientRequestId", "attributeName", "regionName", "contextName", "displayName", "parentId")

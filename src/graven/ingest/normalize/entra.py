@@ -87,6 +87,8 @@ def _sign_in(document: Mapping[str, Any], outer: Mapping[str, Any], inner: Mappi
         reason = None if code == "0" else f"{code}: {why}" if why else code
     service, user = first(inner, "servicePrincipalId"), first(inner, "userId")
     app, app_name = first(inner, "resourceId"), first(inner, "resourceDisplayName")
+    if app is None and app_name is None:
+        app, app_name = first(inner, "appId"), first(inner, "appDisplayName")
     risk = first(inner, "riskLevelDuringSignIn")
     event = _common(document, outer, inner)
     event.action = text(outer.get("operationname")) or "Sign-in activity"

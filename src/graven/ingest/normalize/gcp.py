@@ -37,7 +37,7 @@ _SEVERITIES = {
 _DENIED = (7, 16)  # PERMISSION_DENIED, UNAUTHENTICATED
 _VERBS = (
     ("setiampolicy", "grant"), ("generateaccesstoken", "login"), ("generateidtoken", "login"), ("signblob", "execute"),
-    ("signjwt", "execute"), ("insert", "create"), ("actas", "grant"), ("login", "login"),
+    ("signjwt", "execute"), ("insertjob", "execute"), ("insert", "create"), ("actas", "grant"), ("login", "login"),
 )  # fmt: skip
 _CATEGORIES = {
     "iam.googleapis.com": "permission", "iamcredentials.googleapis.com": "authentication",

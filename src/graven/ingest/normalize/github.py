@@ -209,7 +209,7 @@ def _subject(name: str, key: str, document: Mapping[str, Any], repository: str |
     """What the delivery is about, the member it names, and the repository, else the organisation."""
     about = {} if key == "repository" else {key if key in ("team", "member") else name: document.get(key)}
     about["member"] = document.get("member") or at(document, "membership.user")
-    found = []
+    found = [Target(type="branch", id=ref)] if name == "push" and (ref := first(document, "ref")) else []
     for kind, one in about.items():
         id_, named = first(one, "id"), first(one, "name", "title", "login", "full_name")
         if id_ or named:

@@ -38,8 +38,12 @@ _CATEGORIES = {
 
 
 def recognise(document: Document) -> int:
-    """By kind and verb; an API object of kind Event has no verb."""
-    if not isinstance(document, dict) or document.get("kind") != "Event" or "verb" not in document:
+    """By kind and verb; an API object of kind Event has no verb. The items of a list have no kind, but a stage."""
+    if not isinstance(document, dict) or "verb" not in document:
+        return NO
+    if "kind" not in document:
+        return SURE if "auditID" in document and "stage" in document else NO
+    if document["kind"] != "Event":
         return NO
     return SURE if "auditID" in document or "audit.k8s.io" in str(document.get("apiVersion", "")) else LIKELY
 

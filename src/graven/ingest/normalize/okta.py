@@ -34,6 +34,9 @@ _TABLE = Table(
         "correlation.request_id": (
             "debugContext.debugData.requestId", "debugcontext.debugData.requestId", "transaction.id",
         ),
+        "correlation.session_id": (
+            "authenticationContext.externalSessionId", "authenticationcontext.externalSessionId",
+        ),
         "correlation.trace_id": ("debugContext.debugData.traceId",),
     },
     words={

@@ -64,7 +64,7 @@ _SEVERITIES = {"I": "informational", "W": "medium", "E": "high"}
 _TARGETS = (
     ("server", ("server_id",), ("server_hostname",)),
     ("database", ("db_service",), ("db_name",)),
-    ("kubernetes", ("kubernetes_cluster",), ("kubernetes_cluster",)),
+    ("kubernetes", ("kubernetes_cluster", "identity.kubernetes_cluster"), ("kubernetes_cluster",)),
     ("desktop", ("desktop_addr",), ("desktop_name",)),
     ("application", ("app_uri",), ("app_name",)),
     ("login", ("login",), ()),

@@ -51,6 +51,9 @@ _TARGETS = (
     ("device", ("DEVICE_ID", "device_id"), (), ()),
     ("message", ("message_info.rfc2822_message_id",), ("message_info.subject",), ()),
 )
+_CHANGED = (
+    ("OLD_VALUE", "NEW_VALUE"), ("old_value", "new_value"), ("old_visibility", "visibility"), ("owner", "new_owner"),
+)  # fmt: skip
 _CALLERS = {"USER": "user", "KEY": "service", "APPLICATION": "service"}
 
 
@@ -91,7 +94,7 @@ def normalise(record: Record, document: Document) -> list[Event]:
                 actor=_actor(document),
                 action=name,
                 verb=_VERBS.get(lower) or verb_of(name),  # type: ignore[arg-type]
-                category=_category(application or "", lower),  # type: ignore[arg-type]
+                category=_category(application or "", lower, text(one.get("type")) or ""),  # type: ignore[arg-type]
                 targets=_targets(parameters),
                 changes=_changes(parameters),
                 outcome=_outcome(lower, parameters),  # type: ignore[arg-type]
@@ -130,7 +133,9 @@ def _actor(document: Mapping[str, Any]) -> Actor | None:
     return actor_of(type=kind, id=profile or email or key, name=email or key, email=email, credential=key)
 
 
-def _category(application: str, name: str) -> str:
+def _category(application: str, name: str, kind: str) -> str:
+    if kind == "acl_change":
+        return "permission"
     if application == "admin" or application not in _CATEGORIES:
         found = next((category for word, category in _ADMIN if word in name), None)
         return found or _CATEGORIES.get(application) or category_of(name)
@@ -156,8 +161,8 @@ def _targets(parameters: Mapping[str, Any]) -> list[Target] | None:
 
 
 def _changes(parameters: Mapping[str, Any]) -> list[Change] | None:
-    for old, new in (("OLD_VALUE", "NEW_VALUE"), ("old_value", "new_value"), ("old_visibility", "visibility")):
+    for old, new in _CHANGED:
         if old in parameters and new in parameters:
-            path = first(parameters, "SETTING_NAME", "setting_name") or new.lower()
+            path = first(parameters, "SETTING_NAME", "setting_name") or new.lower().removeprefix("new_")
             return [Change(path=path, old=parameters[old], new=parameters[new])]
     return None
