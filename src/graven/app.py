@@ -18,6 +18,7 @@ import msgspec
 from graven.anchor.panel import WitnessPanel
 from graven.anchor.policies import current_policy, describe_trust, keep_policy, load_policy
 from graven.config import (
+    CONFIG_NAME,
     Config,
     WormConfig,
     config_sha256,
@@ -26,8 +27,9 @@ from graven.config import (
     format_config,
     load_config,
     read_passphrase,
+    set_vkeys,
 )
-from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, open_checkpoint, parse_checkpoint
+from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, parse_checkpoint
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.merkle import EMPTY_ROOT, prove_consistency
 from graven.core.note import Key, format_vkey, parse_note, parse_vkey
@@ -40,10 +42,12 @@ from graven.journal.mark import COMMITTED, Mark, MarkFile, read_mark
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
+from graven.keys.rotation import promote
 from graven.keys.signature import verify_signature
-from graven.keys.signer import LogSigner, ReceiptSigner, open_signer
+from graven.keys.signer import LogSigner, ReceiptSigner, Signer, open_signer
 from graven.log import acts
 from graven.log.catchup import load_registers, load_window
+from graven.log.handovers import HandoverKeeper
 from graven.log.history import CheckpointHistory
 from graven.log.lock import Lock
 from graven.log.publish import Publisher, PublishLimits
@@ -303,14 +307,10 @@ class Log:
         declare_loss: str | None = None,
         give_up: Callable[[], bool] | None = None,
     ) -> "Log":
-        log = cls(directory, config, lock or Lock(directory), keyring, clock, files)
+        promote(keyring)  # what a change of keys left to do
         signer = open_signer(config.keys.log, keyring)
-        if public_keys(config) != signer.keys:
-            raise Broken(
-                "the keyring holds other signing keys than the log's configuration names",
-                place=keyring.directory,
-                mend="give this log its own keyring in [keys] dir",
-            )
+        config = _with_keys_of(signer, config, directory, files)
+        log = cls(directory, config, lock or Lock(directory), keyring, clock, files)
         find_key = KeyFinder(keyring)
         found = recover(directory, files=files, signer=signer, find_key=find_key, declare_loss=declare_loss is not None)
         panel = _panel(directory, config, signer, files)
@@ -325,12 +325,19 @@ class Log:
         )  # fmt: skip
         log.writer.after_commit(lambda _size: log.publisher.wake())
         log.publisher.after_publish(log._save_registers)
+        log.publisher.after_publish(
+            HandoverKeeper(
+                files, directory / "log", lambda: log.registers, log.view.evidence,
+                lambda: panel is None or panel.numbers[2],
+            )
+        )  # fmt: skip
         log.writer.published_size = lambda: log.publisher.published.checkpoint.size
         log.publisher.on_failure = log.writer.halt
         log.writer.start()
         log.publisher.start()
         log.publisher.wake()  # what recovery found beyond the published checkpoint
         try:
+            log._record_keys(signer)  # first: nothing stands between a hand-over and its event
             log._record_start(found, serve=serve, reason=declare_loss)
         except BaseException:
             log._abandon()
@@ -524,6 +531,17 @@ class Log:
             self.append_act(acts.START, start)
             self.publisher.history.pin(shown.size, published.data)
 
+    def _record_keys(self, signer: Signer) -> None:
+        """The acts of a change of the signing keys that no event names yet."""
+        coming = tuple(format_vkey(key) for key in signer.tenures.coming)
+        named = {one.note.encode() for one in self.registers.handovers}
+        for note in signer.handovers:
+            if note not in named:
+                self.append_act(acts.KEYS_HANDOVER, {"handover": note.decode()})
+        if coming and self.registers.coming != coming:
+            vkeys = [format_vkey(key) for key in signer.keys]
+            self.append_act(acts.KEYS_ROTATE, {"vkeys": vkeys, "next_vkeys": list(coming)})
+
     def _save_registers(self, shown: SignedCheckpoint) -> None:
         registers, size = self.registers, shown.checkpoint.size
         if registers.changed or size - registers.saved_size >= REGISTERS_LAG_ENTRIES:
@@ -535,11 +553,40 @@ class Log:
             )
 
 
+def check_keys(signer: Signer, config: Config) -> bool:
+    """Whether the configuration names the keys that sign now; False where it names those of before a change of keys.
+
+    Raises Broken: they are another log's.
+    """
+    tenures, named = signer.tenures, public_keys(config)
+    if named == tenures.keys and tuple(map(parse_vkey, config.next_vkeys)) == tenures.coming:
+        return True
+    if named not in (tenures.keys, *(handover.old for handover in tenures.handovers)):
+        raise Broken(
+            "the keyring holds other signing keys than the log's configuration names",
+            place=config.keys.dir or "the keyring",
+            mend="give this log its own keyring in [keys] dir",
+        )
+    return False
+
+
+def _with_keys_of(signer: Signer, config: Config, directory: Path, files: Files) -> Config:
+    """The configuration with the keys that sign now, in its file too: a change of keys was cut off before that."""
+    if check_keys(signer, config):
+        return config
+    vkeys, coming = ([format_vkey(key) for key in keys] for keys in (signer.keys, signer.tenures.coming))
+    path = directory / CONFIG_NAME
+    if path.exists():
+        text = set_vkeys(path.read_text(encoding="utf-8"), vkeys, coming)
+        write_atomic(files, str(path), text.encode())
+    return msgspec.structs.replace(config, vkeys=tuple(vkeys), next_vkeys=tuple(coming))
+
+
 def _writer_state(
     directory: Path,
     config: Config,
     keyring: Keyring,
-    signer: LogSigner,
+    signer: Signer,
     find_key: KeyFinder,
     found: Recovered,
     clock: Clock,
@@ -634,16 +681,16 @@ def _successor(note: bytes) -> dict[str, object]:
     }
 
 
-def _panel(directory: Path, config: Config, signer: LogSigner, files: Files) -> WitnessPanel | None:
+def _panel(directory: Path, config: Config, signer: Signer, files: Files) -> WitnessPanel | None:
     """The witnesses of the configured policy, else of the one the log was last run with. Raises BadInput, Broken."""
     named = config.publish.witness_policy
     path = Path(named) if named is not None else current_policy(directory)
     if path is None:
         return None
-    policy = load_policy(path, signer.keys)
+    policy = load_policy(path, signer.tenures.every)
     keep_policy(files, directory, policy)
     return WitnessPanel(
-        policy, signer.keys, verify_signature,
+        policy, signer.tenures, verify_signature,
         deadline_s=config.publish.witness_deadline_ms / 1000, state=directory / "state", files=files,
     )  # fmt: skip
 
@@ -651,7 +698,7 @@ def _panel(directory: Path, config: Config, signer: LogSigner, files: Files) -> 
 def _ask_witnesses(
     panel: WitnessPanel,
     config: Config,
-    signer: LogSigner,
+    signer: Signer,
     found: Recovered,
     *,
     wait_s: float | None,
@@ -662,7 +709,7 @@ def _ask_witnesses(
     assert mark is not None  # recovery has opened it
     panel.learn(
         found.published,
-        open_checkpoint(mark, signer.keys, verify_signature),
+        signer.tenures.open(mark, verify_signature),
         lambda old, new: prove_consistency(found.tail.nodes(new), old=old, new=new),
         go_on=config.publish.witness_start == "go_on",
         wait_s=wait_s,

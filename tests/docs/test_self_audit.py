@@ -69,6 +69,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
         log.append_act(acts.WORM_ALARM, {"what": "another tree", "place": copy})
     graven("keys", "backup", f"{directory}.kit", "--no-passphrase", "--dir", str(directory))
     graven("audit", "range", "0", "2", "--source", "graven", "--dir", str(directory), "-o", f"{directory}.range")
+    graven("keys", "rotate", "begin", "--dir", str(directory))
+    graven("keys", "rotate", "finish", "--dir", str(directory))
     lose_an_acknowledged_event(directory)
     with app.Log.open(directory, declare_loss="a reason"):
         pass

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from graven.anchor.policies import WitnessPolicy, describe_trust
 from graven.anchor.witness_client import Answer, ProveGrowth, WitnessClient
-from graven.core.checkpoint import SignedCheckpoint, message_to_sign, open_checkpoint
+from graven.core.checkpoint import SignedCheckpoint, message_to_sign
 from graven.core.errors import BadInput, Broken, Busy, Disproved
+from graven.core.handover import Tenures
 from graven.core.note import Key, Note, Signature, VerifySignature, format_note, open_note
 from graven.core.policy import Policy, shown
 from graven.runtime.files import Files, write_atomic
@@ -49,7 +50,7 @@ class WitnessPanel:
     def __init__(
         self,
         policy: WitnessPolicy,
-        keys: Sequence[Key],
+        tenures: Tenures,
         verify: VerifySignature,
         *,
         deadline_s: float,
@@ -60,7 +61,7 @@ class WitnessPanel:
         self.sha256 = policy.sha256
         self.on_late: Callable[[], None] = lambda: None
         """Called when an answer came too late for `gather`."""
-        self._keys, self._verify, self._deadline_s = tuple(keys), verify, deadline_s
+        self._tenures, self._verify, self._deadline_s = tenures, verify, deadline_s
         self._state, self._files = state / "witnesses.json", files
         by_url: dict[str, list[Key]] = {}
         for witness in self.policy.witnesses:
@@ -164,11 +165,12 @@ class WitnessPanel:
         """`target` with the log's own lines first, then the newest cosignature of each witness known for its text."""
         with self._changed:
             lines = dict(self._lines) if self._text == target.note.text else {}
-        own = [line for key in self._keys if (line := _line_of(target.note, key)) is not None]
+        must, may = self._tenures.at(target.checkpoint.size)
+        own = [line for key in (*must, *may) if (line := _line_of(target.note, key)) is not None]
         theirs = [lines[witness.key] for witness in self.policy.witnesses if witness.key in lines]
         data = format_note(Note(target.note.text, (*own, *theirs)))
         cosigners = [witness.key for witness in self.policy.witnesses]
-        signed = open_checkpoint(data, self._keys, self._verify, cosigners=cosigners, require_all=True)
+        signed = self._tenures.open(data, self._verify, cosigners=cosigners)
         counted = self._names(lines)
         return Witnessed(signed, counted, self.policy.meets(counted))
 

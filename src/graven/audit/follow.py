@@ -17,11 +17,12 @@ from pathlib import Path
 from graven.audit.evidence import forks, keep_fork, keep_shrink
 from graven.audit.mirror import Mirror, Stopped
 from graven.audit.site import HttpSite, Site, prefix_of
-from graven.core.checkpoint import SignedCheckpoint, conflicting, open_checkpoint
+from graven.core.checkpoint import SignedCheckpoint, conflicting, open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.merkle import EMPTY_ROOT
-from graven.core.note import MAX_NOTE_BYTES
+from graven.core.note import MAX_NOTE_BYTES, parse_note
 from graven.core.policy import Policy, shown
+from graven.core.succession import follow, served
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
 
@@ -76,6 +77,7 @@ class Follower:
         self._last: SignedCheckpoint | None = None
         self._checked = False
         try:
+            self._trust, _ = follow(policy, self.mirror.handovers(), verify_signature)
             if (data := self.mirror.checkpoint()) is not None:
                 self._last = self._open(data)
         except (BadInput, Disproved) as error:
@@ -118,13 +120,37 @@ class Follower:
         data = self._site.get("checkpoint", MAX_NOTE_BYTES)
         if data is None:
             raise Broken("the server has no checkpoint", place="checkpoint")
+        self._follow_keys(found)
         signed = self._opened(data)
         seen_s = self.mirror.keep_note(signed, found.at_s)
         found.checked.append("signatures of the log")
-        found.witnesses = self._policy.check(signed)
+        found.witnesses = self._policy_at(signed.checkpoint.size).check(signed)
         found.checked.append(f"quorum {shown(self._policy.quorum)}")
         self._advance(signed, found)
         self._check_age(signed, seen_s, found)
+
+    def _follow_keys(self, found: Round) -> None:
+        """Hand-overs of the log's keys that are new here: those that count are kept, and the old keys' office ends."""
+        try:
+            documents = list(served(self._site.get, after=self.mirror.handover_count))
+        except Broken:  # it is as if there were none: the keys known so far stay in office
+            return
+        if not documents:
+            return
+        try:
+            self._trust, relied = follow(self._trust, documents, verify_signature)
+        except (BadInput, Disproved) as error:
+            found.problems.append(Disproved(f"a hand-over that does not count: {error.what}", place="handover/"))
+            return
+        if relied:  # else they are of keys before those of the policy
+            self.mirror.keep_handovers(documents)
+        for one in relied:
+            found.checked.append(f"hand-over of the log's keys at {one.handover.last} entries")
+
+    def _policy_at(self, size: int) -> Policy:
+        policy = self._trust.at(size)
+        assert isinstance(policy, Policy)
+        return policy
 
     def _check_copy(self, last: SignedCheckpoint, found: Round) -> None:
         """What is on disk must lead to its own checkpoint, whoever wrote to it meanwhile."""
@@ -230,8 +256,9 @@ class Follower:
 
     def _open(self, data: bytes) -> SignedCheckpoint:
         """A checkpoint that a log of the policy signed, of the origin followed so far. Raises BadInput, Disproved."""
-        keys = [key for key, _ in self._policy.logs]
-        cosigners = [witness.key for witness in self._policy.witnesses]
+        policy = self._policy_at(parse_checkpoint(parse_note(data).text)[0].size)
+        keys = [key for key, _ in policy.logs]
+        cosigners = [witness.key for witness in policy.witnesses]
         signed = open_checkpoint(data, keys, verify_signature, cosigners=cosigners)
         if self._last is not None and signed.checkpoint.origin != self._last.checkpoint.origin:
             raise Disproved(

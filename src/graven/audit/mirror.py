@@ -4,6 +4,7 @@
     DIR/tile/…, DIR/tile/entries/…        what leads to it; perhaps files beyond it, of a copy that was cut off
     DIR/anew/…                            what is to replace files here, until it leads to a signed root
     DIR/checkpoints/<day>/…               every note seen that the log had signed: size, seconds first seen, hash
+    DIR/handover/<n>                      the hand-overs of the log's keys that were followed
     DIR/evidence/…                        see evidence.py
     DIR/lock                              one follower at a time
 
@@ -17,7 +18,7 @@ import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from graven.core.checkpoint import Checkpoint, SignedCheckpoint
 from graven.core.errors import BadInput, Broken, Disproved
 from graven.core.merkle import HASH_BYTES, hash_leaves
 from graven.core.note import MAX_NOTE_BYTES
+from graven.core.succession import served
 from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_path, width_at
 from graven.runtime.files import LocalFiles, write_atomic
 
@@ -79,6 +81,21 @@ class Mirror:
     def checkpoint(self) -> bytes | None:
         """The note the copy leads to. Raises Broken."""
         return self.folder.get("checkpoint", MAX_NOTE_BYTES)
+
+    def handovers(self) -> list[bytes]:
+        """The hand-overs of the log's keys kept here, oldest first. Raises Broken."""
+        return list(served(self.folder.get))
+
+    @property
+    def handover_count(self) -> int:
+        return len(self.handovers())
+
+    def keep_handovers(self, documents: Sequence[bytes]) -> None:
+        """Keep more of them, durably, behind those there are."""
+        folder = self.directory / "handover"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for number, data in enumerate(documents, self.handover_count + 1):
+            write_atomic(LocalFiles(), str(folder / str(number)), data)
 
     def keep_note(self, signed: SignedCheckpoint, now_s: int) -> int:
         """Keep a note the log signed, once and durably; when these bytes were first seen, in POSIX seconds."""

@@ -1,4 +1,4 @@
-"""The copy, served read-only in C2SP layout: `checkpoint`, `tile/…`, `tile/entries/…`, and nothing else.
+"""The copy, served read-only in C2SP layout: `checkpoint`, `tile/…`, `tile/entries/…`, `handover/…`, no more.
 
 Only paths that `parse_path` knows are looked up, so nothing beside the published files can be reached. Files of the
 tree never change once served; `checkpoint` is asked for anew.
@@ -6,6 +6,7 @@ tree never change once served; `checkpoint` is asked for anew.
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Generator
@@ -16,6 +17,7 @@ import uvicorn
 
 from graven.audit.site import FolderSite
 from graven.core.errors import BadInput, GravenError
+from graven.core.evidence import MAX_EVIDENCE_BYTES
 from graven.core.note import MAX_NOTE_BYTES
 from graven.core.tile import parse_path
 
@@ -23,6 +25,7 @@ CONNECTIONS_MAX = 256
 KEEP_ALIVE_S = 30
 STOP_S_MAX = 10
 
+_HANDOVER = re.compile(r"handover/[1-9][0-9]{0,2}", re.ASCII)
 _FILE_BYTES_MAX = 256 * 34
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -51,16 +54,18 @@ class Door:
             return 405, b"this copy is only read: GET\n", text, brief
         name = path.removeprefix("/")
         try:
-            if name != "checkpoint":
+            is_handover = _HANDOVER.fullmatch(name) is not None
+            if name != "checkpoint" and not is_handover:
                 parse_path(name)
-            data = self._folder.get(name, MAX_NOTE_BYTES if name == "checkpoint" else _FILE_BYTES_MAX)
+            sizes = {"checkpoint": MAX_NOTE_BYTES}
+            data = self._folder.get(name, MAX_EVIDENCE_BYTES if is_handover else sizes.get(name, _FILE_BYTES_MAX))
         except BadInput:
             data = None
         except GravenError:
             return 500, b"the copy cannot be read\n", text, brief
         if data is None:
-            return 404, b"nothing is here: checkpoint, tile/, tile/entries/\n", text, brief
-        if name == "checkpoint":
+            return 404, b"nothing is here: checkpoint, tile/, tile/entries/, handover/\n", text, brief
+        if name == "checkpoint" or is_handover:
             return 200, data, text, b"max-age=2"
         return 200, data, b"application/octet-stream", b"public, max-age=31536000, immutable"
 

@@ -17,7 +17,10 @@ from graven.core.errors import BadInput, GravenError
 from graven.core.note import parse_vkey
 from graven.core.policy import parse_policy
 
-_USAGE = "graven-verify FILE... (--vkey VKEY... | --policy FILE) [--auditor VKEY]... [--events FILE] [--json]"
+_USAGE = (
+    "graven-verify FILE... (--vkey VKEY... | --policy FILE) [--auditor VKEY]... [--handover FILE]... [--events FILE] "
+    "[--json]"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +63,10 @@ def _parser() -> argparse.ArgumentParser:
         "--events", type=Path, metavar="FILE", help="what was sent, one event a line, for an opened receipt"
     )
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="the certificate of the receipt key")
+    parser.add_argument(
+        "--handover", action="append", default=[], type=Path, metavar="FILE",
+        help="a hand-over of the log's keys, as it publishes them; oldest first, may be given again",
+    )  # fmt: skip
     parser.add_argument("--normalised", action="store_true", help="the log makes events of what is sent")
     parser.add_argument("--json", action="store_true", help="print one JSON object; an error is one, too")
     parser.add_argument("--version", action="version", version=f"graven-verify {_version()}")
@@ -79,7 +86,7 @@ def _trust(asked: argparse.Namespace) -> Trust:
         sent=_lines(_read(asked.events, ANSWER_BYTES_MAX)) if asked.events is not None else None,
         auditors=tuple(parse_vkey(vkey.strip()) for vkey in asked.auditor),
         normalised=asked.normalised,
-    )
+    ).with_handovers(_read(path, 1 << 23) for path in asked.handover)
 
 
 def _lines(data: bytes) -> tuple[bytes, ...]:

@@ -33,15 +33,18 @@ from graven.core.document import as_object, parse_document
 from graven.core.doubled import duplicate_keys
 from graven.core.evidence import parse_evidence, verify_evidence
 from graven.core.merkle import hash_leaf
+from graven.core.note import format_vkey
 from graven.core.policy import open_trusted
 from graven.core.prefix import open_prefix
 from graven.core.proof import entry_of_proof, parse_proof, verify_proof_counting
 from graven.core.range import FORMAT as RANGE_FORMAT
 from graven.core.range import parse_range, verify_opened_range
 from graven.core.spelling import encode_base64
+from graven.core.succession import handover_of, may_hand_over, verify_handover
 from graven.keys.signature import verify_signature
 
 _EVIDENCE, _PROOF, _CHECKPOINT, _PREFIX, _RANGE = "evidence", "tlog-proof", "checkpoint", "prefix", "range"
+_HANDOVER = "hand-over"
 
 
 def check_document(data: bytes, trust: Trust) -> Good:
@@ -89,10 +92,10 @@ def kind_of(data: bytes) -> str:
 
 def _check_evidence(data: bytes, trust: Trust) -> Good:
     evidence = parse_evidence(data)
-    if trust.policy is not None:
-        found = verify_evidence(evidence, policy=trust.policy, verify=verify_signature)
-    else:
-        found = verify_evidence(evidence, keys=trust.keys, verify=verify_signature)
+    handover = handover_of(evidence)
+    if handover is not None and may_hand_over(handover, trust.either):
+        return _check_handover(data, trust)
+    found = verify_evidence(evidence, trust=trust.either, verify=verify_signature)
     head = found.checkpoint.checkpoint
     good = Good(_EVIDENCE, checkpoints=[found.checkpoint])
     good.rows = [
@@ -116,6 +119,25 @@ def _check_evidence(data: bytes, trust: Trust) -> Good:
         "raw_disclosed": found.raw is not None, "anchors_not_checked": len(found.anchors),
     }  # fmt: skip
     add_signers(good, found.checkpoint, found.witnesses, trust)
+    return good
+
+
+def _check_handover(data: bytes, trust: Trust) -> Good:
+    """The log's keys handed over, by its own event, so that the new ones count above the size it names."""
+    relied = verify_handover(data, trust.either, verify_signature)
+    handover, head = relied.handover, relied.checkpoint.checkpoint
+    good = Good(_HANDOVER, checkpoints=[relied.checkpoint])
+    size = counted(head.size, "entry", "entries")
+    good.rows = [
+        ("proved", f"event {relied.index} of {head.origin}, in its tree of {size}"),
+        ("says", f"the keys trusted sign nothing above {counted(handover.last, 'entry', 'entries')}; from there on"),
+        *(("", format_vkey(key)) for key in handover.new),
+    ]
+    good.fields = {
+        "index": relied.index, "last_size": handover.last,
+        "old": [format_vkey(key) for key in handover.old], "new": [format_vkey(key) for key in handover.new],
+    }  # fmt: skip
+    add_signers(good, relied.checkpoint, relied.witnesses, trust)
     return good
 
 

@@ -1,15 +1,17 @@
 """What a check is given, and what it finds."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from graven.check.words import Row, plain_rows
 from graven.core.challenge_answer import Judged
 from graven.core.challenge_statement import Statement
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.note import Key
-from graven.core.policy import Policy
+from graven.core.policy import Policy, Succession, log_keys_at
 from graven.core.receipt import Receipt
+from graven.core.succession import Relied, follow
+from graven.keys.signature import verify_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +19,9 @@ class Trust:
     """What the reader believes in: verifier keys, or a policy. `certificate` and `sent` go with receipts.
 
     `sent` are the events that were sent, verbatim, to be compared with an opened receipt; `normalised` says that the
-    log makes events of what is sent, so the bytes sent are the raws. `rows` shows an event to a person.
-    `auditors` are the keys of auditors, who sign challenges and statements.
+    log makes events of what is sent, so the bytes sent are the raws. `rows` shows an event to a person. `auditors` are
+    the keys of auditors, who sign challenges and statements; `relied` the hand-overs of the log's keys that
+    `with_handovers` found to count.
     """
 
     keys: tuple[Key, ...] = ()
@@ -28,14 +31,22 @@ class Trust:
     normalised: bool = False
     auditors: tuple[Key, ...] = ()
     rows: Callable[[bytes], list[Row]] = plain_rows
+    relied: tuple[Relied, ...] = ()
 
     @property
-    def either(self) -> Policy | Sequence[Key]:
-        return self.policy if self.policy is not None else self.keys
+    def either(self) -> Policy | Succession | tuple[Key, ...]:
+        trust = self.policy if self.policy is not None else self.keys
+        return Succession(trust, tuple(one.handover for one in self.relied)) if self.relied else trust
 
     @property
-    def log_keys(self) -> list[Key]:
-        return [key for key, _ in self.policy.logs] if self.policy is not None else list(self.keys)
+    def log_keys(self) -> Succession | tuple[Key, ...]:
+        either = self.either
+        return either if isinstance(either, Succession) else log_keys_at(either, 0)
+
+    def with_handovers(self, documents: Iterable[bytes]) -> "Trust":
+        """This trust, led on by the log's hand-overs, oldest first. Raises as `verify_handover`."""
+        _, relied = follow(self.either, documents, verify_signature)
+        return replace(self, relied=(*self.relied, *relied))
 
 
 @dataclass(slots=True)

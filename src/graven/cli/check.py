@@ -28,6 +28,10 @@ from graven.event import split_body
 @click.option(
     "--auditor", "auditors", multiple=True, metavar="VKEY", help="The key of an auditor, for what one signed."
 )
+@click.option(
+    "--handover", "handovers", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="A hand-over of the log's keys (/log/handover/1 …), oldest first; may be given again.",
+)  # fmt: skip
 @click.option("--normalised", is_flag=True, help="The log makes events of what is sent: compare the raws.")
 @json_option
 @click.pass_context
@@ -39,6 +43,7 @@ def command(
     events: Path | None,
     certificate: Path | None,
     auditors: tuple[str, ...],
+    handovers: tuple[Path, ...],
     normalised: bool,
     as_json: bool,
 ) -> None:
@@ -56,7 +61,7 @@ def command(
         auditors=tuple(parse_vkey(vkey.strip()) for vkey in auditors),
         normalised=normalised,
         rows=event_rows,
-    )
+    ).with_handovers(map(read_file, handovers))
     found = check_files(map(str, files), lambda name: read_file(Path(name), max_bytes=ANSWER_BYTES_MAX), trust)
     if as_json:
         print_json(found.as_json())

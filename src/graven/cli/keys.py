@@ -8,6 +8,7 @@ from graven.app import keys_dir, open_keyring
 from graven.cli.files import read_file, write_private
 from graven.cli.options import dir_option, file_argument, json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
+from graven.cli.rotate import command as rotate_command
 from graven.cli.signed import highest_size
 from graven.cli.writing import open_writing, recorded
 from graven.config import CONFIG_NAME, Config, load_config
@@ -27,6 +28,9 @@ _PLAIN = "It is NOT sealed: whoever has it can read every event and sign for the
 @click.group("keys")
 def command() -> None:
     """Back up, restore and copy the keyring. Losing every copy of it loses the events, not the proofs."""
+
+
+command.add_command(rotate_command)
 
 
 @command.command("backup")

@@ -11,12 +11,14 @@ from graven.audit.site import FolderSite, HttpSite, Site
 from graven.cli.files import read_file
 from graven.cli.options import file_argument, json_option, path_option
 from graven.cli.output import counted, print_json, print_line, shown
-from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
+from graven.core.checkpoint import SignedCheckpoint, open_checkpoint, parse_checkpoint
 from graven.core.document import as_object, as_text, parse_document
 from graven.core.errors import BadInput, Broken, Disproved
-from graven.core.note import MAX_NOTE_BYTES, Key, parse_vkey
+from graven.core.note import MAX_NOTE_BYTES, parse_note, parse_vkey
+from graven.core.policy import Succession, log_keys_at
 from graven.core.prefix import format_prefix
 from graven.core.receipt import Receipt, open_receipt
+from graven.core.succession import follow, served
 from graven.keys.signature import verify_signature
 
 _LINE_BYTES_MAX = 256 << 20
@@ -45,7 +47,7 @@ def check(
     if (url is None) is (folder is None):
         raise BadInput("where is the log published?", mend="--url URL or --dir DIR, one of them")
     site: Site = HttpSite(url) if url is not None else FolderSite(folder or Path())
-    keys = [parse_vkey(vkey.strip()) for vkey in vkeys]
+    keys, relied = follow([parse_vkey(vkey.strip()) for vkey in vkeys], served(site.get), verify_signature)
     answers = list(_answers(read_file(file)))
     signed = _published(site, keys)
     tally = {"kept": 0, "undecided": 0, "broken": 0}
@@ -62,11 +64,14 @@ def check(
             proofs.append(_proof(number, receipt, note, certificate, verdict, signed))
     head = signed.checkpoint
     if as_json:
-        print_json({"origin": head.origin, "size": head.size, **tally, "proofs": proofs})
+        last_sizes = [one.handover.last for one in relied]
+        print_json({"origin": head.origin, "size": head.size, **tally, "proofs": proofs, "handovers": last_sizes})
     else:
         for proof in proofs:
             _print_proof(proof)
         print_line(f"{shown(head.origin)}, {counted(head.size, 'entry', 'entries')}: {tally['kept']} promises kept")
+        for one in relied:
+            print_line(f"relied on the hand-over of the log's keys at {counted(one.handover.last, 'entry', 'entries')}")
         if tally["undecided"]:
             print_line(f"{tally['undecided']} not decided: the published tree has not reached their size")
     if proofs:
@@ -91,11 +96,11 @@ def _answers(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield as_text(answer["receipt"], "receipt").encode(), as_text(opened["certificate"], "certificate").encode()
 
 
-def _published(site: Site, keys: list[Key]) -> SignedCheckpoint:
+def _published(site: Site, keys: Succession) -> SignedCheckpoint:
     data = site.get("checkpoint", MAX_NOTE_BYTES)
     if data is None:
         raise Broken("no checkpoint is published there", place="checkpoint")
-    return open_checkpoint(data, keys, verify_signature)
+    return open_checkpoint(data, log_keys_at(keys, parse_checkpoint(parse_note(data).text)[0].size), verify_signature)
 
 
 def _proof(

@@ -79,7 +79,7 @@ def _check_keyring(place: Path, config: Config) -> int | None:
     if not place.exists():
         return None
     signer = LogSigner(Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas))
-    if signer.keys != public_keys(config):
+    if signer.origin != config.origin or not set(public_keys(config)) <= set(signer.tenures.every):
         raise BadInput(
             f"the keyring is of another log: {signer.origin!r}, the copy of {config.origin!r}",
             place=str(place),

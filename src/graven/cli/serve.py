@@ -6,7 +6,7 @@ import click
 from msgspec import structs
 
 from graven.anchor.policies import load_policy
-from graven.app import keys_dir, open_keyring, public_keys
+from graven.app import check_keys, keys_dir, open_keyring
 from graven.cli.options import json_option, path_option
 from graven.cli.output import print_fields, print_json, print_line
 from graven.config import CONFIG_NAME, Config, load_config, parse_listen
@@ -80,14 +80,9 @@ def _check(directory: Path, config: Config) -> int:
     """
     tls_context(config)
     signer = LogSigner(open_keyring(directory, config))
-    if signer.keys != public_keys(config):
-        raise Broken(
-            "the keyring holds other signing keys than the configuration names",
-            place=str(keys_dir(directory, config)),
-            mend="give this log its own keyring in [keys] dir",
-        )
+    check_keys(signer, config)
     if config.publish.witness_policy is not None:
-        load_policy(Path(config.publish.witness_policy), signer.keys)
+        load_policy(Path(config.publish.witness_policy), signer.tenures.every)
     if not signer.mark_known:
         raise Broken(
             "what was signed before is not known, so nothing would be signed",

@@ -16,7 +16,7 @@ from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import Key, format_vkey, parse_vkey
 from graven.core.policy import parse_policy
 from graven.keys.keyring import Keyring
-from graven.keys.rootkeys import LOG_ED25519_FILE, LOG_MLDSA44_FILE, load_signing_key
+from graven.keys.rotation import load_tenures
 from graven.log.verify import Problem, Report, verify_directory, verify_url
 from graven.worm.verify import verify_copy
 
@@ -75,8 +75,8 @@ def command(
         trust = _trust(directory, keys)
         with progress_to("verifying") as reach:
             report = verify_directory(
-                directory, keys=trust.keys, keyring=trust.keyring, own_keys=trust.own, witnesses=witnesses, since=kept,
-                progress=reach,
+                directory, keys=trust.keys, keyring=trust.keyring, own_keys=trust.own, coming=trust.coming,
+                witnesses=witnesses, since=kept, progress=reach,
             )  # fmt: skip
         report = replace(
             report, problems=(*trust.problems, *report.problems), broken=report.broken + len(trust.problems)
@@ -100,6 +100,7 @@ class _Trust:
     source: str
     by_configuration: bool = False
     own: tuple[Key, ...] = ()
+    coming: tuple[Key, ...] = ()
     keyring: Keyring | None = None
     problems: list[Problem] = field(default_factory=list)
 
@@ -125,13 +126,14 @@ def _trust(directory: Path, given: Sequence[Key]) -> _Trust:
     named = public_keys(config) if config is not None else ()
     held = _signing_keys(keyring) if keyring is not None else ()
     own = tuple(dict.fromkeys((*named, *held)))
+    coming = tuple(map(parse_vkey, config.next_vkeys)) if config is not None else ()
     if given:
-        return _Trust(tuple(given), "--vkey", own=own, keyring=keyring, problems=problems)
+        return _Trust(tuple(given), "--vkey", own=own, coming=coming, keyring=keyring, problems=problems)
     if keyring is not None and held:
         led = config is not None and keys_dir(directory, config) != keys_dir(directory)
-        return _Trust(held, f"the keyring {keyring.directory}", led, own, keyring, problems)
+        return _Trust(held, f"the keyring {keyring.directory}", led, own, coming, keyring, problems)
     if own:
-        return _Trust(own, CONFIG_NAME, by_configuration=True, keyring=keyring, problems=problems)
+        return _Trust(own, CONFIG_NAME, True, coming=coming, keyring=keyring, problems=problems)
     if not any((directory / name).exists() for name in (CONFIG_NAME, "journal", "log")):
         raise BadInput("there is no log here", place=str(directory), mend="give the directory `graven init` made")
     raise Broken(
@@ -178,10 +180,7 @@ def _read_keyring(directory: Path, config: Config | None, problems: list[Problem
 def _signing_keys(keyring: Keyring) -> tuple[Key, ...]:
     """The keyring's own public keys; none where they do not open, which the verification tells."""
     try:
-        return tuple(
-            load_signing_key(keyring.signing_key(file), file, keyring.origin, place=file).key
-            for file in (LOG_ED25519_FILE, LOG_MLDSA44_FILE)
-        )
+        return load_tenures(keyring).keys
     except GravenError:
         return ()
 

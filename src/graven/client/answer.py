@@ -12,6 +12,7 @@ from pathlib import Path
 from graven.core.document import as_list, as_number, as_object, as_text, parse_document
 from graven.core.errors import BadInput, Broken, Disproved
 from graven.core.note import Key
+from graven.core.policy import Succession
 from graven.core.receipt import Receipt, verify_opened
 from graven.keys.signature import verify_signature
 
@@ -80,7 +81,7 @@ class WrongReceipt(Disproved):
         self.body_file: Path | None = files[1] if files else None
 
 
-def open_answer(data: bytes, *, body: bytes, sent: Sequence[bytes], keys: Sequence[Key]) -> Answer:
+def open_answer(data: bytes, *, body: bytes, sent: Sequence[bytes], keys: Sequence[Key] | Succession) -> Answer:
     """Believe an answer to `sent`, the events of `body` in order. `keys` are the log's own.
 
     Raises:

@@ -66,7 +66,8 @@ class Client:
     """One server, one log. Threads may share it, processes may not. Close it, or use it as a context manager.
 
     `vkey`: the log's verifier key or keys (`graven vkey`), the Ed25519 one among them; every one given must have signed
-    whatever is believed. `token` or `token_file`: `ingest` to append, `read` to read. `receipts`: directory for kept
+    whatever is believed, or have handed over to the keys that did.
+    `token` or `token_file`: `ingest` to append, `read` to read. `receipts`: directory for kept
     answers; without one only wrong ones are kept, in a temporary directory. `ca_file`: PEM file of the only
     authorities to trust for HTTPS; else the system's. `retries`: how often `append` and the readers ask again, after
     growing pauses. `on_answer`: called on the sending thread for each batch.
@@ -280,7 +281,7 @@ class Client:
             if reply.status != 200:
                 raise error_of(reply, f"POST {self._transport.url}/api/v1/events", of_events=True)
             try:
-                answer = open_answer(reply.data, body=body, sent=sent, keys=self.keys)
+                answer = self._reading.led(lambda trust: open_answer(reply.data, body=body, sent=sent, keys=trust))
             except Disproved as error:
                 raise self._wrong(error, reply.data, body) from error
             self._keep(answer)

@@ -4,6 +4,7 @@
 checked with the log's verifier keys; a log that cannot show it is Disproved.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -12,12 +13,14 @@ import msgspec
 
 from graven.client.refusals import error_of
 from graven.client.transport import Reply, Transport
-from graven.core.checkpoint import SignedCheckpoint, conflicting, open_checkpoint
-from graven.core.errors import BadInput, Broken, Busy, Disproved
+from graven.core.checkpoint import SignedCheckpoint, conflicting, open_checkpoint, parse_checkpoint
+from graven.core.errors import BadInput, Broken, Busy, Disproved, NotSigned
 from graven.core.evidence import MAX_EVIDENCE_BYTES, Verified, parse_evidence, verify_evidence
 from graven.core.merkle import prove_consistency, verify_consistency
-from graven.core.note import MAX_NOTE_BYTES, Key
+from graven.core.note import MAX_NOTE_BYTES, Key, parse_note
+from graven.core.policy import Succession, log_keys_at
 from graven.core.receipt import Receipt, check_promise
+from graven.core.succession import follow, served
 from graven.core.tile import tile_nodes
 from graven.event import MAX_EVENT_BYTES
 from graven.keys.signature import verify_signature
@@ -47,8 +50,32 @@ class Reading:
     """The questions to one log, whose verifier keys are `keys`. Each may raise BadInput, Busy and NoAnswer."""
 
     def __init__(self, transport: Transport, keys: tuple[Key, ...], again: Again) -> None:
-        self._transport, self._keys, self._again = transport, keys, again
+        self._transport, self._again = transport, again
+        self.trust = Succession(keys)
+        """The keys given, and the hand-overs followed from them."""
+        self._following = threading.Lock()
         self._seen: SignedCheckpoint | None = None
+        self._known = 0  # hand-overs that were followed, or led to the keys given
+
+    def follow(self) -> bool:
+        """Ask the log for hand-overs of its keys, and follow those that count; whether there were any new ones.
+
+        Raises Disproved for one that does not count; NoAnswer and so on as every question.
+        """
+        with self._following:
+
+            def get(path: str, size_max: int) -> bytes | None:
+                reply = self._get_once(f"/log/{path}", size_max, but=404)
+                return None if reply.status == 404 else reply.data
+
+            documents = list(served(get, after=self._known))
+            try:
+                self.trust, relied = follow(self.trust, documents, verify_signature)
+            except BadInput as error:
+                raise _unreadable("hand-over", error) from None
+            if relied:
+                self._known += len(documents)
+            return bool(relied)
 
     def status(self) -> dict[str, Any]:
         """The server's own words about itself."""
@@ -62,7 +89,8 @@ class Reading:
         """The evidence for `index`, checked. Raises Disproved; Broken when it is none; Busy: not published."""
         reply = self._get(f"/api/v1/events/{_check_index(index)}/evidence", MAX_EVIDENCE_BYTES)
         try:
-            verified = verify_evidence(parse_evidence(reply.data), keys=self._keys, verify=verify_signature)
+            evidence = parse_evidence(reply.data)
+            verified = self.led(lambda trust: verify_evidence(evidence, trust=trust, verify=verify_signature))
         except BadInput as error:
             raise _unreadable("evidence", error) from None
         if verified.index != index:
@@ -78,7 +106,7 @@ class Reading:
         def ask() -> SignedCheckpoint:
             reply = self._get_once("/log/checkpoint", MAX_NOTE_BYTES)
             try:
-                shown = open_checkpoint(reply.data, self._keys, verify_signature, require_all=True)
+                shown = self.led(lambda trust: _open(reply.data, trust))
             except BadInput as error:
                 raise _unreadable("checkpoint", error) from None
             if shown.checkpoint.size < size_min:
@@ -104,6 +132,20 @@ class Reading:
             proof = prove_consistency(tile_nodes(self._fetch_tile, size), old=receipt.size, new=size)
             verify_consistency(proof, old=receipt.size, new=size, old_root=receipt.root, new_root=shown.checkpoint.root)
         return shown
+
+    def led(self, judge: Callable[[Succession], _T]) -> _T:
+        """What `judge` makes of the trust there is; asked again where the log's keys were handed over meanwhile."""
+        try:
+            return judge(self.trust)
+        except NotSigned as first:
+            try:
+                new = self.follow()
+            except (Disproved, BadInput) as error:
+                first.add_note(f"graven: no hand-over of the log's keys explains it: {error}")
+                raise first from None
+            if not new:
+                raise
+        return judge(self.trust)
 
     def _fetch_tile(self, path: str) -> bytes:
         """As `tile_nodes` wants it: a partial tile may be gone once the full one is there."""
@@ -135,6 +177,11 @@ def _check_index(index: int) -> int:
     if index < 0:
         raise BadInput("an index is 0 or more", place="index")
     return index
+
+
+def _open(data: bytes, trust: Succession) -> SignedCheckpoint:
+    keys = log_keys_at(trust, parse_checkpoint(parse_note(data).text)[0].size)
+    return open_checkpoint(data, keys, verify_signature, require_all=True)
 
 
 def _unreadable(what: str, error: BadInput) -> Broken:

@@ -20,7 +20,7 @@ from graven.config.model import (
     WormConfig,
 )
 from graven.config.read import CONFIG_NAME, default_config, load_config, parse_config, parse_listen
-from graven.config.write import config_sha256, flatten, format_config, with_values
+from graven.config.write import config_sha256, flatten, format_config, set_vkeys, with_values
 
 __all__ = [
     "CONFIG_NAME",
@@ -45,5 +45,6 @@ __all__ = [
     "parse_listen",
     "read_environment",
     "read_passphrase",
+    "set_vkeys",
     "with_values",
 ]

@@ -266,6 +266,10 @@ class Config(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(min_length=1, max_length=2, description="public keys of the log: every checkpoint is signed by each"),
     ]
+    next_vkeys: Annotated[
+        tuple[str, ...],
+        Meta(max_length=2, description="public keys that sign beside those, while the keys are changed"),
+    ] = ()
     dir: Annotated[
         _Path | None, Meta(description="the data directory, if this file is not in it; GRAVEN_DIR goes first")
     ] = None

@@ -113,7 +113,7 @@ def _check(config: Config, place: str) -> None:
     """What the types cannot say."""
     try:
         check_origin(config.origin)
-        keys = [parse_vkey(vkey) for vkey in config.vkeys]
+        keys, coming = ([parse_vkey(vkey) for vkey in vkeys] for vkeys in (config.vkeys, config.next_vkeys))
         parse_listen(config.server.listen)
     except BadInput as error:
         raise BadInput(error.what, place=f"{place}, {error.place}" if error.place else place, mend=error.mend) from None
@@ -128,6 +128,11 @@ def _check(config: Config, place: str) -> None:
             len({key.type for key in keys}) == len(keys) and any(key.type == ED25519 for key in keys),
             "vkeys lists a type of key twice, or no Ed25519 key",
             "copy the lines of `graven vkey --all`",
+        ),
+        (
+            all(key.name == config.origin and key.type in LOG_KEY_TYPES and key not in keys for key in coming),
+            "next_vkeys lists a key that is not a new log key named as the origin",
+            "leave it to `graven keys rotate`",
         ),
         (
             RESERVED_CLASS not in config.classes,

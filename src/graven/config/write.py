@@ -1,7 +1,7 @@
 """Writing a configuration: as a file for people, and as flat values for the log."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from textwrap import wrap
 
@@ -55,6 +55,17 @@ def with_values(text: str, section: str, values: Mapping[str, object]) -> str:
         return tomlkit.dumps(document)
     except (ValueError, TOMLKitError) as error:
         raise BadInput(f"the configuration cannot be changed: {error}") from None
+
+
+def set_vkeys(text: str, vkeys: Sequence[str], next_vkeys: Sequence[str]) -> str:
+    """The file `text` with these public keys; the rest, comments too, as it was."""
+    document = tomlkit.parse(text)
+    document["vkeys"] = list(vkeys)
+    if next_vkeys:
+        document["next_vkeys"] = list(next_vkeys)
+    else:
+        document.pop("next_vkeys", None)
+    return tomlkit.dumps(document)
 
 
 def flatten(config: Config) -> dict[str, str]:

@@ -28,7 +28,7 @@ from hashlib import sha256
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint
 from graven.core.errors import BadInput, Disproved
 from graven.core.note import ED25519, Key, VerifySignature, open_note, parse_note
-from graven.core.policy import Policy, open_trusted
+from graven.core.policy import Trust, open_trusted
 from graven.core.spelling import check_number, decode_base64, decode_hash, encode_base64, parse_decimal
 
 FIRST_LINE = "graven-challenge/v1"
@@ -148,7 +148,7 @@ def format_challenge(one: Challenge) -> str:
 
 
 def open_challenge(
-    data: bytes, auditors: Sequence[Key], trust: Policy | Sequence[Key], verify: VerifySignature
+    data: bytes, auditors: Sequence[Key], trust: Trust, verify: VerifySignature
 ) -> tuple[Challenge, Key, SignedCheckpoint, tuple[str, ...]]:
     """A believed challenge: which auditor signed it, the believed checkpoint, the policy's witnesses that count.
 

@@ -32,7 +32,7 @@ from graven.core.document import as_list, as_number, as_object, as_text, parse_d
 from graven.core.errors import BadInput, GravenError
 from graven.core.merkle import hash_leaf, verify_inclusion
 from graven.core.note import Key, VerifySignature
-from graven.core.policy import Policy
+from graven.core.policy import Trust
 from graven.core.proof import MAX_HASHES
 from graven.core.range import Closed, Opened
 from graven.core.spelling import decode_hash, encode_base64
@@ -110,9 +110,7 @@ def format_answer(answer: ChallengeAnswer) -> bytes:
     return data
 
 
-def judge(
-    answer: ChallengeAnswer, auditors: Sequence[Key], trust: Policy | Sequence[Key], verify: VerifySignature
-) -> Judged:
+def judge(answer: ChallengeAnswer, auditors: Sequence[Key], trust: Trust, verify: VerifySignature) -> Judged:
     """What an answer shows to someone who knows the auditor's key, and trusts keys or follows a policy.
 
     An entry that does not prove is missing, with the reason; it refutes nothing else. Raises BadInput, Disproved for

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from graven.core.errors import BadInput, Disproved
+from graven.core.errors import BadInput, Disproved, NotSigned
 from graven.core.note import (
     COSIG_ED25519,
     COSIG_MLDSA44,
@@ -154,13 +154,13 @@ def open_checkpoint(
     signed = open_note(note, [*keys, *cosigners], verify, only_known=only_known, message=_message)
     good = {one.key for one in signed}
     if not any(key in good and key.name == checkpoint.origin and key.type in LOG_KEY_TYPES for key in keys):
-        raise Disproved(
+        raise NotSigned(
             "no signature by a trusted key of this log",
             expected=f"a log key named {checkpoint.origin!r}",
             found=", ".join(key.name for key in good),
         )
     if require_all and (missing := [key for key in keys if key not in good]):
-        raise Disproved(
+        raise NotSigned(
             "a key of the log that must sign has not signed",
             expected=", ".join(f"{key.name}+{key.id.hex()}" for key in missing),
             found=", ".join(f"{line.name}+{line.key_id.hex()}" for line in note.signatures),

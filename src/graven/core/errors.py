@@ -52,6 +52,10 @@ class Disproved(GravenError):
         return f"{self.what}{values}{at}{mend}"
 
 
+class NotSigned(Disproved):
+    """A key that is trusted has not signed: others may have, whose keys are not known here."""
+
+
 class Broken(GravenError):
     """Our own storage or an invariant failed. The log stops rather than lose or forge something."""
 

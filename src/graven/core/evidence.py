@@ -28,7 +28,7 @@ from graven.core.document import as_list, as_number, as_object, as_text, parse_d
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaf
 from graven.core.note import Key, Signed, VerifySignature, parse_vkey
-from graven.core.policy import Policy
+from graven.core.policy import Policy, Trust
 from graven.core.proof import TlogProof, format_proof, parse_proof, verify_proof_counting
 from graven.core.spelling import check_number, decode_base64, encode_base64
 
@@ -146,19 +146,24 @@ def format_evidence(evidence: Evidence) -> bytes:
 
 
 def verify_evidence(
-    evidence: Evidence, *, keys: Sequence[Key] | None = None, policy: Policy | None = None, verify: VerifySignature
+    evidence: Evidence,
+    *,
+    keys: Sequence[Key] | None = None,
+    policy: Policy | None = None,
+    trust: Trust | None = None,
+    verify: VerifySignature,
 ) -> Verified:
-    """What `evidence` shows to someone who trusts `keys` or follows `policy` (exactly one of them).
+    """What `evidence` shows to someone who trusts `keys` or follows `policy`, or (`trust`) either of them.
 
     Digests, entry and leaf are recomputed from what is disclosed. Raises Disproved when the proof does not lead from
     them to the checkpoint, when the checkpoint is not signed as demanded, or when `extra` of the proof or a `vkeys`
     line contradicts it. BadInput when no trust is given.
     """
-    if (keys is None) == (policy is None):
+    if sum(one is not None for one in (keys, policy, trust)) != 1:
         raise BadInput(
             "evidence is checked with a key or a policy", mend="give one of the two; keys in a file are not trusted"
         )
-    trust: Policy | Sequence[Key] = policy if policy is not None else keys or ()
+    trust = policy if policy is not None else trust if trust is not None else keys or ()
     head = parse_head(evidence.head)
     event_digest = digest_of(evidence.event)
     raw_digest = None if evidence.raw is None else digest_of(evidence.raw)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from graven.core.errors import BadInput, Disproved
+from graven.core.errors import BadInput, Disproved, NotSigned
 from graven.core.spelling import check_number, decode_base64, encode_base64
 
 ED25519 = 0x01
@@ -273,12 +273,12 @@ def open_note(
         good = _verify_line(key, line, note.text, verify, message, place)
         signed.setdefault((line.name, line.key_id), good)
     if not signed:
-        raise Disproved(
+        raise NotSigned(
             "no signature by a trusted key", expected=_names(known.values()), found=_names_of_lines(note.signatures)
         )
     if require_all and len(signed) < len(known):
         missing = [key for name_and_id, key in known.items() if name_and_id not in signed]
-        raise Disproved(
+        raise NotSigned(
             "a key that must sign has not signed", expected=_names(missing), found=_names_of_lines(note.signatures)
         )
     return tuple(signed.values())

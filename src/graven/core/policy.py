@@ -9,14 +9,18 @@ Fields are separated by spaces and tabs; lines that are empty or begin with # ar
 (kept here as text with surrogate escapes). A name is a member at most once, so that a witness counts in one way only,
 and no key stands twice. Bounded: 1 MiB, 1,024 lines with content. Not here: fetching anything; a URL is kept as
 written.
+
+`Succession` is a policy, or bare keys, together with the hand-overs that were found to hold: up to a hand-over's last
+size the old log keys are trusted, above it the new ones in their place.
 """
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from graven.core.checkpoint import LOG_KEY_TYPES, SignedCheckpoint, open_checkpoint, parse_checkpoint
-from graven.core.errors import BadInput, Disproved
+from graven.core.errors import BadInput, Disproved, NotSigned
+from graven.core.handover import Handover
 from graven.core.note import COSIG_ED25519, COSIG_MLDSA44, KEY_TYPES, Key, VerifySignature, parse_note, parse_vkey
 
 MAX_POLICY_BYTES = 1 << 20
@@ -104,6 +108,54 @@ class Policy:
         return seen
 
 
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """`trust` as it was given, and the hand-overs believed under it, oldest first (`core/succession.py` adds one).
+
+    `before` are hand-overs that led to the keys given, newest first, for readers who hold all trees against each other:
+    up to the last size of each, its old keys count.
+    """
+
+    trust: "Policy | tuple[Key, ...]"
+    handovers: tuple[Handover, ...] = ()
+    before: tuple[Handover, ...] = ()
+
+    def at(self, size: int) -> "Policy | tuple[Key, ...]":
+        """Whom to trust about a tree of `size` entries."""
+        trust = self.trust
+        for handover in self.before:
+            if size <= handover.last:
+                trust = succeed(trust, Handover(handover.origin, handover.last, handover.new, handover.old))
+        for handover in self.handovers:
+            if size > handover.last:
+                trust = succeed(trust, handover)
+        return trust
+
+
+Trust = Policy | Sequence[Key] | Succession
+"""What a reader believes in."""
+
+
+def succeed(trust: "Policy | Sequence[Key]", handover: Handover) -> "Policy | tuple[Key, ...]":
+    """`trust` with the new keys of a hand-over in the place of the old ones. Where none of the old is, as it was."""
+    if isinstance(trust, Policy):
+        urls = [url for key, url in trust.logs if key in handover.old]
+        if not urls:
+            return trust
+        kept = [(key, url) for key, url in trust.logs if key not in handover.old and key not in handover.new]
+        return replace(trust, logs=(*kept, *((key, urls[0]) for key in handover.new)))
+    if not set(trust).intersection(handover.old):
+        return tuple(trust)
+    return (*(key for key in trust if key not in handover.old and key not in handover.new), *handover.new)
+
+
+def log_keys_at(trust: Trust, size: int) -> tuple[Key, ...]:
+    """The log keys (for bare keys: all of them) that count for a tree of `size` entries."""
+    if isinstance(trust, Succession):
+        trust = trust.at(size)
+    return tuple(key for key, _ in trust.logs) if isinstance(trust, Policy) else tuple(trust)
+
+
 def parse_policy(data: str | bytes) -> Policy:
     """Read a policy file. Raises BadInput with the number of the line and what to write instead."""
     try:
@@ -130,15 +182,18 @@ def parse_policy(data: str | bytes) -> Policy:
     return Policy(tuple(draft.logs), tuple(draft.witnesses), tuple(draft.groups), draft.quorum)
 
 
-def open_trusted(
-    data: bytes, trust: Policy | Sequence[Key], verify: VerifySignature
-) -> tuple[SignedCheckpoint, tuple[str, ...]]:
+def open_trusted(data: bytes, trust: Trust, verify: VerifySignature) -> tuple[SignedCheckpoint, tuple[str, ...]]:
     """Believe a checkpoint by a policy or by keys; the second value names the witnesses of the policy that count.
+
+    With a `Succession`, by what it trusts at the checkpoint's size: old keys count up to their last size, new ones
+    above.
 
     With bare keys, each of those named as the checkpoint's origin must have signed (a reader who gives two keys of a
     log wants both), and the others are taken as cosigners. Raises BadInput and Disproved as `open_checkpoint` and
     `Policy.check` do.
     """
+    if isinstance(trust, Succession):
+        return _open_in_succession(data, trust, verify)
     if isinstance(trust, Policy):
         keys = [key for key, _ in trust.logs]
         if not keys:
@@ -151,6 +206,22 @@ def open_trusted(
         return open_checkpoint(data, trust, verify), ()
     others = [key for key in trust if key not in own]
     return open_checkpoint(data, own, verify, cosigners=others, require_all=True), ()
+
+
+def _open_in_succession(
+    data: bytes, trust: Succession, verify: VerifySignature
+) -> tuple[SignedCheckpoint, tuple[str, ...]]:
+    head = parse_checkpoint(parse_note(data).text)[0]
+    try:
+        return open_trusted(data, trust.at(head.size), verify)
+    except NotSigned as error:
+        passed = [one for one in trust.handovers if one.origin == head.origin and one.last < head.size]
+        if passed:
+            what = (
+                f"the log's old keys sign nothing above {passed[-1].last} entries, and its new ones did not sign this"
+            )
+            raise NotSigned(what, expected=error.expected, found=error.found, place=error.place) from None
+        raise
 
 
 def shown(name: str) -> str:

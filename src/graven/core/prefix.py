@@ -11,14 +11,13 @@ It makes a fork portable where the two checkpoints have different sizes: whoever
 smaller size with another root needs nothing else to see that the log showed two histories.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, parse_checkpoint
 from graven.core.errors import BadInput
 from graven.core.merkle import verify_consistency
-from graven.core.note import MAX_NOTE_BYTES, Key, VerifySignature, parse_note
-from graven.core.policy import Policy, open_trusted
+from graven.core.note import MAX_NOTE_BYTES, VerifySignature, parse_note
+from graven.core.policy import Trust, open_trusted
 from graven.core.spelling import HASH_BYTES, check_number, decode_hash, encode_base64, parse_decimal
 
 FIRST_LINE = "graven-prefix/v1"
@@ -69,7 +68,7 @@ def format_prefix(prefix: Prefix) -> bytes:
 
 
 def open_prefix(
-    data: bytes, trust: Policy | Sequence[Key], verify: VerifySignature
+    data: bytes, trust: Trust, verify: VerifySignature
 ) -> tuple[SignedCheckpoint, SignedCheckpoint, tuple[str, ...]]:
     """The larger checkpoint, the smaller tree it vouches for under the same signatures, and the witnesses that count.
 

@@ -11,14 +11,13 @@ In the proofs we write, `extra` is the 32-byte entry, so that the file can be ch
 stands at this index, not what the entry commits to. Bounded: 63 hashes, 64 KiB of extra data, a checkpoint of 1 MiB.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graven.core.checkpoint import SignedCheckpoint, parse_checkpoint
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaf, verify_inclusion
-from graven.core.note import MAX_NOTE_BYTES, Key, VerifySignature, parse_note
-from graven.core.policy import Policy, open_trusted
+from graven.core.note import MAX_NOTE_BYTES, VerifySignature, parse_note
+from graven.core.policy import Trust, open_trusted
 from graven.core.spelling import HASH_BYTES, check_number, decode_base64, decode_hash, encode_base64, parse_decimal
 
 MAX_HASHES = 63
@@ -87,9 +86,7 @@ def format_proof(proof: TlogProof) -> bytes:
     return "".join(line + "\n" for line in [*lines, ""]).encode("ascii") + proof.checkpoint
 
 
-def verify_proof(
-    proof: TlogProof, leaf_hash: bytes, trust: Policy | Sequence[Key], verify: VerifySignature
-) -> SignedCheckpoint:
+def verify_proof(proof: TlogProof, leaf_hash: bytes, trust: Trust, verify: VerifySignature) -> SignedCheckpoint:
     """The believed checkpoint in whose tree `leaf_hash` stands at `proof.index`. `extra` is not looked at.
 
     Raises Disproved: not signed as `trust` demands, an index beyond the tree, hashes that do not lead to the root.
@@ -99,7 +96,7 @@ def verify_proof(
 
 
 def verify_proof_counting(
-    proof: TlogProof, leaf_hash: bytes, trust: Policy | Sequence[Key], verify: VerifySignature
+    proof: TlogProof, leaf_hash: bytes, trust: Trust, verify: VerifySignature
 ) -> tuple[SignedCheckpoint, tuple[str, ...]]:
     """`verify_proof`, and the names of the policy's witnesses that count (none without a policy)."""
     signed, witnesses = open_trusted(proof.checkpoint, trust, verify)
@@ -119,6 +116,6 @@ def entry_of_proof(proof: TlogProof) -> bytes:
     return proof.extra
 
 
-def verify_bare_proof(proof: TlogProof, trust: Policy | Sequence[Key], verify: VerifySignature) -> SignedCheckpoint:
+def verify_bare_proof(proof: TlogProof, trust: Trust, verify: VerifySignature) -> SignedCheckpoint:
     """`verify_proof` of the entry in the proof's own `extra`: that it stands at the index. Raises as both do."""
     return verify_proof(proof, hash_leaf(entry_of_proof(proof)), trust, verify)

@@ -21,7 +21,7 @@ counted as none. Bounded: 64 MiB, 100,000 entries. Cost: about four hashes an en
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graven.core.checkpoint import LOG_KEY_TYPES, SignedCheckpoint, open_checkpoint
@@ -31,8 +31,8 @@ from graven.core.document import as_list, as_number, as_object, as_text, parse_d
 from graven.core.errors import BadInput, Disproved
 from graven.core.evidence import MAX_VKEYS, Anchor, format_anchors, parse_anchors
 from graven.core.merkle import HASH_BYTES, hash_leaves, verify_range
-from graven.core.note import Key, VerifySignature, parse_vkey
-from graven.core.policy import Policy, open_trusted
+from graven.core.note import VerifySignature, parse_vkey
+from graven.core.policy import Trust, open_trusted
 from graven.core.spelling import decode_hash, encode_base64
 
 FORMAT = "graven-range/v1"
@@ -154,7 +154,7 @@ def format_range(one: OpenedRange) -> bytes:
     return data
 
 
-def verify_opened_range(one: OpenedRange, trust: Policy | Sequence[Key], verify: VerifySignature) -> VerifiedRange:
+def verify_opened_range(one: OpenedRange, trust: Trust, verify: VerifySignature) -> VerifiedRange:
     """What a range shows to someone who trusts keys or follows a policy.
 
     Every entry is recomputed from what is opened. Raises Disproved: not all entries of the range are there, one was

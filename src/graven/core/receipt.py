@@ -25,6 +25,7 @@ from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaf, verify_inclusion, verify_range
 from graven.core.note import ED25519, Key, VerifySignature, open_note, parse_note, parse_vkey
 from graven.core.opened import MAX_EVENTS, Opened, SentEvent, SentRaw, parse_opened
+from graven.core.policy import Succession, log_keys_at
 from graven.core.spelling import check_number, decode_hash, encode_base64, parse_decimal
 
 _RECEIPT_LINE = "graven-receipt/v1"
@@ -108,13 +109,18 @@ def format_certificate(certificate: Certificate) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def open_certificate(certificate_note: bytes, log_keys: Sequence[Key], verify: VerifySignature) -> Certificate:
-    """Believe a certificate because the log's Ed25519 key (type 0x01, named as the origin) signed it.
+def open_certificate(
+    certificate_note: bytes, log_keys: Sequence[Key] | Succession, verify: VerifySignature
+) -> Certificate:
+    """Believe a certificate because the log's Ed25519 key (type 0x01, named as the origin) signed it: with a
+    `Succession`, the one in office at its first size.
 
     Raises BadInput when it is no certificate or no such key was given, Disproved when the key did not sign it.
     """
     note = parse_note(certificate_note)
     certificate = parse_certificate(note.text)
+    if isinstance(log_keys, Succession):
+        log_keys = log_keys_at(log_keys, certificate.first)
     if not any(key.type == ED25519 for key in log_keys):
         raise BadInput("no Ed25519 log key was given", mend="receipts are checked with the log's Ed25519 verifier key")
     keys = [key for key in log_keys if key.type == ED25519 and key.name == certificate.origin]
@@ -125,16 +131,21 @@ def open_certificate(certificate_note: bytes, log_keys: Sequence[Key], verify: V
 
 
 def open_receipt(
-    receipt_note: bytes, certificate_note: bytes, log_keys: Sequence[Key], verify: VerifySignature
+    receipt_note: bytes, certificate_note: bytes, log_keys: Sequence[Key] | Succession, verify: VerifySignature
 ) -> Receipt:
     """Believe a receipt because the certified receipt key, and no other, signed it for a size the certificate allows.
+
+    With a `Succession`, the certificate must be signed by the log key in office at the receipt's size: one that an old
+    key signed says nothing above that key's last size.
 
     Raises BadInput for bytes that are no receipt or certificate, Disproved when either signature is missing or fails,
     when they are of two logs, or when the size is outside the certificate's.
     """
-    certificate = open_certificate(certificate_note, log_keys, verify)
     note = parse_note(receipt_note)
     receipt = parse_receipt(note.text)
+    if isinstance(log_keys, Succession):
+        log_keys = log_keys_at(log_keys, receipt.size)
+    certificate = open_certificate(certificate_note, log_keys, verify)
     if receipt.origin != certificate.origin:
         raise Disproved(
             "a receipt of another log than its certificate", expected=certificate.origin, found=receipt.origin
@@ -171,7 +182,7 @@ def check_promise(receipt: Receipt, signed: SignedCheckpoint) -> Literal["kept",
 def verify_opened(
     answer: Mapping[str, object],
     sent: Sequence[bytes],
-    log_keys: Sequence[Key],
+    log_keys: Sequence[Key] | Succession,
     verify: VerifySignature,
     *,
     normalised: bool = False,

@@ -98,6 +98,19 @@ class Copies:
                     old.sync()
                 old.close()
 
+    def remove(self, name: str) -> None:
+        """Take a file out of every copy that has it, replicas first: its bytes are overwritten, then the name goes,
+        durably. A crash leaves a suffix of the copies with it. Raises Busy, Broken.
+        """
+        self.require()
+        for directory in reversed(self.directories):
+            path = f"{directory}/{name}"
+            if Path(path).exists():
+                self.replace(path, b"", wipe=True)
+                with broken_if_unreachable(directory):
+                    self._files.remove(path)
+                    self._files.sync_dir(directory)
+
     def require(self) -> None:
         """Check that every copy is there and of this keyring. Raises Busy if one is away, Broken for a wrong one."""
         expected: bytes | None = None

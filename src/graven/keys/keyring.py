@@ -4,6 +4,7 @@
     log.ed25519, log.mldsa44, receipt.ed25519      the signing keys (plain or sealed), read only by the signers
     data/<segment start, 20 digits>.<n>.json       the wrapped data keys of a segment; n counts the files of one start
     highest-checkpoint    the newest checkpoint ever signed; the signer's business
+    rotation.json, next.ed25519, next.mldsa44      a change of the signing keys (rotation.py)
 
 Invariants: a data key is durable in every copy before `new_data_keys` returns, so before anything is sealed under it.
 A destroyed key is gone from every copy when `destroy` returns. A damaged file is refused or read from a replica, and
@@ -16,9 +17,10 @@ import os
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 from graven.core.errors import BadInput, Broken
 from graven.core.spelling import check_number
@@ -27,10 +29,13 @@ from graven.keys.datakey import KINDS, DataKey, Kind, decode_data_keys, encode_d
 from graven.keys.passphrase import SCRYPT_N, Passphrase
 from graven.keys.rootkeys import (
     HIGHEST_FILE,
+    KEY_FILES,
     KEYRING_FILE,
+    ROTATION_FILE,
     SIGNING_FILES,
     RootKeys,
     format_root_keys,
+    format_signing_file,
     make_root_keys,
     nothing_signed,
     parse_keyring_file,
@@ -45,6 +50,7 @@ SEGMENTS_CACHED_MAX = 1024  # about 1 KiB each with one class
 _CLASS = re.compile(r"[a-z0-9-]{1,32}")
 
 _Stamp = tuple[int, int, int]
+_T = TypeVar("_T")
 
 
 class Keyring:
@@ -215,14 +221,35 @@ class Keyring:
             )
         return text
 
+    def seal_signing_file(self, file: str, text: str) -> bytes:
+        """The bytes of a signing file that holds the line `text`, sealed as this keyring is."""
+        return format_signing_file(text, file, self.origin, self._passphrase)
+
+    def read_file(self, name: str, accept: Callable[[bytes, str], _T]) -> _T | None:
+        """What `accept(data, path)` makes of a file of the keyring; None if no copy has it. Raises as `accept`."""
+        return self._copies.read(name, accept)
+
+    def write_file(self, name: str, data: bytes, *, wipe: bool = False) -> None:
+        """Put a file into every copy, durably, the primary last; `wipe`: over the old bytes. Raises Busy, Broken."""
+        self._copies.write(name, data, wipe=wipe)
+
+    def remove_file(self, name: str) -> None:
+        """Take a file out of every copy, its bytes overwritten first. Raises Busy, Broken."""
+        self._copies.remove(name)
+
     def root_keys(self) -> RootKeys:
-        """All keys but the data keys, in clear: for a recovery kit."""
-        signing = {file: self.signing_key(file) for file in SIGNING_FILES}
+        """All keys but the data keys, in clear: for a recovery kit. Keys that are to come are among them."""
+        coming = [file for file in KEY_FILES if file not in SIGNING_FILES and Path(self._copies.path(file)).exists()]
+        signing = {file: self.signing_key(file) for file in (*SIGNING_FILES, *coming)}
         return RootKeys(self.origin, self._kek, self.window_key, signing)
 
     def marks(self) -> list[tuple[str, bytes]]:
         """The `highest-checkpoint` files there are, (path, bytes), unchecked."""
         return self._copies.read_all(HIGHEST_FILE)
+
+    def rotation_stamp(self) -> _Stamp | None:
+        """Changes when the primary's `rotation.json` was replaced."""
+        return _stamp(self._copies.path(ROTATION_FILE))
 
     def mark_stamp(self) -> _Stamp | None:
         """Changes when the primary's `highest-checkpoint` was replaced."""
@@ -271,11 +298,13 @@ class Keyring:
             copies = Copies([directory], files)
             for name in stale:
                 copies.write(name, contents[name], wipe=True)
+            for name in KEY_FILES.keys() - contents.keys():  # of a change of keys that is over
+                copies.remove(name)
             return len(stale)
 
     def _whole_files(self) -> Iterator[tuple[str, bytes]]:
         """The primary's files, (name, bytes); those of data keys only if they are whole."""
-        for name in (KEYRING_FILE, HIGHEST_FILE, *SIGNING_FILES):
+        for name in (KEYRING_FILE, HIGHEST_FILE, ROTATION_FILE, *KEY_FILES):
             if (data := read_private(self._copies.path(name))) is not None:
                 yield name, data
         for start, n in self._listed():

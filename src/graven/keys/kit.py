@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from graven.core.checkpoint import open_checkpoint
+from graven.core.checkpoint import open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken
+from graven.core.note import Key, parse_note
 from graven.core.spelling import MAX_NUMBER
 from graven.keys.copies import install
 from graven.keys.datakey import decode_data_keys
@@ -23,9 +24,9 @@ from graven.keys.keyfile import format_document, parse_document, take
 from graven.keys.keyring import DATA_FILE, Keyring
 from graven.keys.passphrase import SCRYPT_N, Passphrase, open_sealed, seal
 from graven.keys.rootkeys import (
+    KEY_FILES,
     KEYRING_FILE,
-    LOG_ED25519_FILE,
-    LOG_MLDSA44_FILE,
+    ROTATION_FILE,
     SIGNING_FILES,
     RootKeys,
     format_root_keys,
@@ -33,6 +34,7 @@ from graven.keys.rootkeys import (
     parse_keyring_file,
     parse_signing_file,
 )
+from graven.keys.rotation import Rotation, format_rotation, make_tenures, parse_rotation, read_rotation
 from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner
 from graven.runtime.files import Files, LocalFiles
@@ -68,8 +70,12 @@ def backup(
     """
     if (passphrase is not None) is plain:
         raise BadInput("a recovery kit is either sealed by a passphrase or, when explicitly asked for, plain")
-    data = {name: text.decode() for name, text in keyring.data_files()}
-    files = {name: text.decode() for name, text in format_root_keys(keyring.root_keys(), None).items()}
+    with keyring.locked():  # so that no change of keys is under way
+        data = {name: text.decode() for name, text in keyring.data_files()}
+        files = {name: text.decode() for name, text in format_root_keys(keyring.root_keys(), None).items()}
+        rotation = read_rotation(keyring)
+    if rotation != Rotation():
+        files[ROTATION_FILE] = format_rotation(rotation, keyring.origin).decode()
     starts = keyring.segment_starts()
     label = KitLabel(keyring.origin, made_us, len(starts), starts[-1] if starts else None, not plain)
     contents: dict[str, object] = {"plain": files | data, "sha256": _digest(label, files | data)}
@@ -105,11 +111,10 @@ def restore(
     label, contents = _parse(kit)
     keys, data = _open_contents(label, contents, passphrase)
     if seen is not None:
-        public = [
-            load_signing_key(keys.signing[file], file, keys.origin, place=_PLACE).key
-            for file in (LOG_ED25519_FILE, LOG_MLDSA44_FILE)
-        ]
-        open_checkpoint(seen, public, verify_signature)
+        rotation = parse_rotation(data[ROTATION_FILE], keys.origin, place=_PLACE) if ROTATION_FILE in data else None
+        tenures = make_tenures(rotation or Rotation(), lambda file: _public(keys, file))
+        head = parse_checkpoint(parse_note(seen).text)[0]
+        open_checkpoint(seen, tenures.at(head.size)[0], verify_signature)
     files = LocalFiles() if files is None else files
     made = format_root_keys(keys, keyring_passphrase, scrypt_n=scrypt_n) | data
     for place in (directory, *replicas):
@@ -136,6 +141,10 @@ def _parse(kit: bytes) -> tuple[KitLabel, object]:
     return KitLabel(origin, _number(made_us), _number(segments), newest_segment, sealed), contents
 
 
+def _public(keys: RootKeys, file: str) -> Key:
+    return load_signing_key(keys.signing[file], file, keys.origin, place=_PLACE).key
+
+
 def _number(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_NUMBER:
         raise BadInput("this recovery kit is damaged: a value is not of its shape", place=_PLACE)
@@ -153,7 +162,16 @@ def _open_contents(
             file: parse_signing_file(files.pop(file, b""), file, origin, None, place=f"{_PLACE}, {file}")
             for file in SIGNING_FILES
         }
+        signing |= {
+            file: parse_signing_file(files.pop(file), file, origin, None, place=f"{_PLACE}, {file}")
+            for file in KEY_FILES
+            if file in files
+        }
+        if ROTATION_FILE in files:
+            parse_rotation(files[ROTATION_FILE], origin, place=f"{_PLACE}, {ROTATION_FILE}")
         for name, text in files.items():
+            if name == ROTATION_FILE:
+                continue
             if not DATA_FILE.fullmatch(name):
                 raise BadInput("this recovery kit is damaged: it holds a file no keyring has", place=_PLACE)
             decode_data_keys(text, kek, place=f"{_PLACE}, {name}")

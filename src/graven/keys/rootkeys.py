@@ -6,6 +6,7 @@
     log.ed25519    `PRIVATE+KEY+…` and a newline, type 0x01, named as the origin; or a sealed secret holding that line
     log.mldsa44    the same, type 0x06
     receipt.ed25519  the same, type 0x01, named `<origin>/receipt`
+    next.ed25519, next.mldsa44  as the log's, while keys are changed (rotation.py)
 
 The window key doubles as the check of the kek: a kek with one wrong bit does not open it. A signing key is checked by
 deriving its public key and comparing the key id written beside the seed. Nothing here touches a disk.
@@ -33,7 +34,13 @@ KEYRING_FILE = "keyring.json"
 LOG_ED25519_FILE = "log.ed25519"
 LOG_MLDSA44_FILE = "log.mldsa44"
 RECEIPT_FILE = "receipt.ed25519"
+NEXT_ED25519_FILE = "next.ed25519"
+NEXT_MLDSA44_FILE = "next.mldsa44"
 SIGNING_FILES = {LOG_ED25519_FILE: ED25519, LOG_MLDSA44_FILE: COSIG_MLDSA44, RECEIPT_FILE: ED25519}
+"""The files every keyring has, and the type of the key in each."""
+KEY_FILES = SIGNING_FILES | {NEXT_ED25519_FILE: ED25519, NEXT_MLDSA44_FILE: COSIG_MLDSA44}
+"""Those, and the ones of keys that are to come (`rotation.py`)."""
+ROTATION_FILE = "rotation.json"
 HIGHEST_FILE = "highest-checkpoint"
 NOTHING_SIGNED_FORMAT = "graven-nothing-signed/v1"
 
@@ -73,7 +80,7 @@ def make_root_keys(origin: str) -> RootKeys:
     signing = {}
     for file, key_type in SIGNING_FILES.items():
         seed = os.urandom(KEY_BYTES)
-        key = _load(key_name(file, origin), key_type, seed).key
+        key = make_signing_key(key_name(file, origin), key_type, seed).key
         signing[file] = format_skey(SecretKey(key.name, key.type, seed, key.id))
     return RootKeys(origin, os.urandom(KEY_BYTES), os.urandom(KEY_BYTES), signing)
 
@@ -93,14 +100,22 @@ def format_root_keys(keys: RootKeys, passphrase: Passphrase | None, *, scrypt_n:
     files = {
         KEYRING_FILE: format_document({"format": KEYRING_FORMAT, "origin": keys.origin, "kek": kek, "window": window})
     }
-    for file in SIGNING_FILES:
-        line = f"{keys.signing[file]}\n".encode()
-        if passphrase is None:
-            files[file] = line
-        else:
-            purpose = _purpose(file, keys.origin)
-            files[file] = format_document(seal(passphrase, line, purpose=purpose, salt=salt, scrypt_n=scrypt_n))
+    for file in keys.signing:
+        files[file] = format_signing_file(
+            keys.signing[file], file, keys.origin, passphrase, salt=salt, scrypt_n=scrypt_n
+        )
     return files
+
+
+def format_signing_file(
+    text: str, file: str, origin: str, passphrase: Passphrase | None, *, salt: bytes | None = None,
+    scrypt_n: int = SCRYPT_N,
+) -> bytes:  # fmt: skip
+    """The bytes of a signing file that holds the line `text`, sealed if there is a passphrase."""
+    line = f"{text}\n".encode()
+    if passphrase is None:
+        return line
+    return format_document(seal(passphrase, line, purpose=_purpose(file, origin), salt=salt, scrypt_n=scrypt_n))
 
 
 def nothing_signed(origin: str) -> bytes:
@@ -155,15 +170,16 @@ def load_signing_key(text: str, file: str, origin: str, *, place: str) -> Signin
         secret = parse_skey(text)
     except BadInput:
         raise Broken("this signing key is damaged", place=place, mend=RECOVER) from None
-    if (secret.name, secret.type) != (key_name(file, origin), SIGNING_FILES[file]):
+    if (secret.name, secret.type) != (key_name(file, origin), KEY_FILES[file]):
         raise Broken("this signing key is of another log or of another kind", place=place, mend=RECOVER)
-    loaded = _load(secret.name, secret.type, secret.seed)
+    loaded = make_signing_key(secret.name, secret.type, secret.seed)
     if loaded.key.id != secret.id or format_skey(secret) != text:
         raise Broken("this signing key is damaged: its key id is not that of its seed", place=place, mend=RECOVER)
     return loaded
 
 
-def _load(name: str, key_type: int, seed: bytes) -> SigningKey:
+def make_signing_key(name: str, key_type: int, seed: bytes) -> SigningKey:
+    """The key of a 32-byte seed."""
     private: Ed25519PrivateKey | MLDSA44PrivateKey
     if key_type == ED25519:
         private = Ed25519PrivateKey.from_private_bytes(seed)

@@ -6,6 +6,9 @@ before the signature leaves this module. So whatever happens to the data, nothin
 of that size, is ever signed again. Where the primary copy has no mark (after a restore), it is not known what was
 signed, whatever a replica says, for that may have been away; then nothing is signed until something outside says it.
 
+While the keys are changed (`rotation.py`) the new pair signs beside the old; `hand_over` ends that: the hand-over note
+names the marked size as the last of the old pair, and is durable in the keyring before anything larger is signed.
+
 `ReceiptSigner` signs receipts with a key of its own, within the sizes its certificate names; receipts do not move the
 mark. The log's other texts (certificates) are signed with Ed25519 by `LogSigner.sign_text`, which refuses what could be
 read as a checkpoint.
@@ -14,6 +17,8 @@ Where the keys come from is a URI (`open_signer`); only `file:`, the keyring its
 """
 
 import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from graven.core.checkpoint import (
     Checkpoint,
@@ -22,24 +27,51 @@ from graven.core.checkpoint import (
     format_checkpoint,
     message_to_sign,
     open_checkpoint,
+    parse_checkpoint,
 )
 from graven.core.errors import BadInput, Broken, GravenError
-from graven.core.note import ED25519, Key, Note, Signature, format_note, format_signature, format_vkey, make_signature
+from graven.core.handover import Handover, Tenures, format_handover, message_of_handover, open_handover
+from graven.core.note import (
+    ED25519,
+    Key,
+    Note,
+    Signature,
+    format_note,
+    format_signature,
+    format_vkey,
+    make_signature,
+    parse_note,
+)
 from graven.core.receipt import Certificate, Receipt, format_certificate, format_receipt
 from graven.core.spelling import encode_base64
 from graven.keys.keyring import Keyring
-from graven.keys.rootkeys import (
-    HIGHEST_FILE,
-    LOG_ED25519_FILE,
-    LOG_MLDSA44_FILE,
-    RECEIPT_FILE,
-    SigningKey,
-    load_signing_key,
-    nothing_signed,
-)
+from graven.keys.rootkeys import HIGHEST_FILE, RECEIPT_FILE, SigningKey, load_signing_key, nothing_signed
+from graven.keys.rotation import LOG_FILES, NEXT_FILES, Rotation, load_tenures, read_rotation, write_rotation
 from graven.keys.signature import verify_signature
 
 _SEEN_MEND = "give the newest checkpoint known outside this host: from a witness, a mirror, or `--seen CHECKPOINT_FILE`"
+
+
+Prove = Callable[[int, int], Sequence[bytes]]
+"""(old size, new size) -> the consistency proof of the log's own tree."""
+
+
+class Signer(Protocol):
+    """What signs for a log, wherever its keys are."""
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def tenures(self) -> Tenures: ...
+    @property
+    def keys(self) -> tuple[Key, ...]: ...
+    @property
+    def handovers(self) -> tuple[bytes, ...]: ...
+    @property
+    def mark_known(self) -> bool: ...
+    def highest(self) -> bytes | None: ...
+    def sign_checkpoint(self, checkpoint: Checkpoint, time_s: int, prove: Prove | None = None) -> bytes: ...
+    def sign_text(self, text: str) -> bytes: ...
 
 
 class LogSigner:
@@ -49,19 +81,30 @@ class LogSigner:
         """Load the log's signing keys and the mark. Raises BadInput or Broken for a damaged key, as the keyring does;
         Broken for a damaged mark; Disproved if two copies of the keyring hold marks of two histories.
         """
-        self.origin = keyring.origin
         self._keyring = keyring
         self._lock = threading.Lock()
-        self._signing = [_load(keyring, file) for file in (LOG_ED25519_FILE, LOG_MLDSA44_FILE)]
         self._failed = False
         self._lasting = False  # whether this mark was written here; one that was found may not be durable yet
-        self._stamp = keyring.mark_stamp()
-        self._known, self._highest = self._read_mark()
+        self._load()
+
+    @property
+    def origin(self) -> str:
+        return self._keyring.origin
+
+    @property
+    def tenures(self) -> Tenures:
+        """Which of the log's keys are in office at which size."""
+        return self._tenures
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """The public keys: Ed25519, ML-DSA-44."""
-        return tuple(signing.key for signing in self._signing)
+        """The public keys in office: Ed25519, ML-DSA-44."""
+        return self._tenures.keys
+
+    @property
+    def handovers(self) -> tuple[bytes, ...]:
+        """Every hand-over note of this log, oldest first."""
+        return self._rotation.handovers
 
     @property
     def mark_known(self) -> bool:
@@ -72,8 +115,9 @@ class LogSigner:
         """The newest checkpoint note ever signed; None if there is none, or it is not known (see `mark_known`)."""
         return None if self._highest is None else self._highest.data
 
-    def sign_checkpoint(self, checkpoint: Checkpoint, time_s: int) -> bytes:
-        """The checkpoint as a note with a line of each key, the 0x01 line first; `time_s` is POSIX seconds.
+    def sign_checkpoint(self, checkpoint: Checkpoint, time_s: int, prove: Prove | None = None) -> bytes:
+        """The checkpoint as a note with a line of each key, the 0x01 line first; `time_s` is POSIX seconds. While keys
+        are changed, the lines of the new pair follow. `prove` is not asked: the tree is this process's own.
 
         When it returns, the note is in `highest-checkpoint`, durably. The tree already marked is not signed again: its
         stored note is returned. Raises Broken: a smaller tree or another tree of the marked size, a mark not known, or
@@ -85,14 +129,48 @@ class LogSigner:
         with self._lock, self._keyring.locked():
             self._check_ready()
             stored = self._check_mark(checkpoint)
-            if stored is not None and len(stored.signed) == len(self._signing):
+            signing = self._signing_at(checkpoint.size)
+            if stored is not None and {one.key for one in signing} <= {one.key for one in stored.signed}:
                 if not self._lasting:
                     self._move_mark(stored.data)
                 return stored.data
             kept = () if stored is None else stored.note.signatures
             text = format_checkpoint(checkpoint)
-            note = Note(text, tuple(self._line(signing, kept, text, time_s) for signing in self._signing))
+            note = Note(text, tuple(self._line(one, kept, text, time_s) for one in signing))
             return self._move_mark(format_note(note)).data
+
+    def hand_over(self, time_s: int) -> bytes:
+        """End a change of keys: the hand-over note, durable in the keyring. From now on only the new pair signs.
+
+        The last size of the old pair is the mark's. Raises BadInput where no change is begun, or the marked tree is not
+        signed by both pairs yet; as `sign_checkpoint` else.
+        """
+        with self._lock, self._keyring.locked():
+            self._check_ready()
+            highest, coming = self._highest, self._coming
+            if not coming:
+                raise BadInput("no change of keys is begun", mend="graven keys rotate begin --dir DIR")
+            if highest is None or not {one.key for one in (*self._signing, *coming)} <= {
+                one.key for one in highest.signed
+            }:
+                raise BadInput("the new keys have signed no tree beside the old ones yet", mend="publish one first")
+            handover = Handover(self.origin, highest.checkpoint.size, self.keys, tuple(one.key for one in coming))
+            text = format_handover(handover)
+            lines = []
+            for one in (*self._signing, *coming):
+                time = None if one.key.type == ED25519 else time_s
+                lines.append(_sign(one, message_of_handover(one.key, time, text), time))
+            note = format_note(Note(text, tuple(lines)))
+            open_handover(note, verify_signature)
+            self._keyring.require_copies()
+            done = Rotation("handed", self._rotation.coming, (*self._rotation.handovers, note))
+            try:
+                write_rotation(self._keyring, done)
+            except GravenError:
+                self._failed = True
+                raise
+            self._load()
+            return note
 
     def accept_seen(self, data: bytes) -> None:
         """Take a checkpoint note of this log, seen elsewhere, as the mark; what any copy holds is kept if it is larger.
@@ -100,25 +178,56 @@ class LogSigner:
         From then on the mark is known. Raises Disproved if none of the log's keys signed it, or it shows another tree
         of the marked size; BadInput if it is no checkpoint; Broken if the mark cannot be written.
         """
-        seen = open_checkpoint(data, self.keys, verify_signature)
+        seen = self._open(data)
         with self._lock, self._keyring.locked():
             self._reload()
             if self._highest is not None:
                 conflicting(self._highest, seen)
                 if seen.checkpoint.size <= self._highest.checkpoint.size:
                     seen = self._highest
-            ours = {(key.name, key.id) for key in self.keys}
+            ours = {(key.name, key.id) for key in self._tenures.every}
             lines = tuple(line for line in seen.note.signatures if (line.name, line.key_id) in ours)
             self._move_mark(format_note(Note(seen.note.text, lines)))
 
     def sign_text(self, text: str) -> bytes:
-        """A note of `text` signed with the Ed25519 key.
+        """A note of `text` signed with the Ed25519 key; while keys are changed, with both.
 
         Raises BadInput for a text that could pass for a checkpoint or cosignature of this log, or that is no note text.
         """
         if text.partition("\n")[0] in (self.origin, "cosignature/v1"):
             raise BadInput("this text reads as a checkpoint; only sign_checkpoint signs those", place=self.origin)
-        return format_note(Note(text, (_sign(self._signing[0], text.encode(), None),)))
+        signing = [one for one in (*self._signing, *self._coming) if one.key.type == ED25519]
+        return format_note(Note(text, tuple(_sign(one, text.encode(), None) for one in signing)))
+
+    def _load(self) -> None:
+        """Take keys, rotation and mark from the keyring."""
+        keyring = self._keyring
+        self._stamp, self._rotation_stamp = keyring.mark_stamp(), keyring.rotation_stamp()
+        self._rotation = read_rotation(keyring)
+        handed = self._rotation.step == "handed"
+        self._signing = [_load(keyring, file) for file in (NEXT_FILES if handed else LOG_FILES)]
+        self._coming = [_load(keyring, file) for file in NEXT_FILES] if self._rotation.step == "begun" else []
+        self._tenures = load_tenures(keyring)
+        if tuple(one.key for one in self._signing) != self._tenures.keys or (
+            tuple(one.key for one in self._coming) != self._tenures.coming
+        ):
+            raise Broken(
+                "the signing keys in the keyring are not those its hand-overs lead to",
+                place=keyring.directory,
+                mend="bring back the newest copy of the keyring; an older kit has the keys of before",
+            )
+        self._known, self._highest = self._read_mark()
+
+    def _signing_at(self, size: int) -> list[SigningKey]:
+        """Who signs a tree of `size` entries: nobody any more, where that was the old keys' office."""
+        if size <= max((one.last for one in self._tenures.handovers), default=-1):
+            return []
+        return [*self._signing, *self._coming]
+
+    def _open(self, data: bytes, *, only_known: bool = False) -> SignedCheckpoint:
+        """A note that at least one of the keys in office at its size signed."""
+        must, may = self._tenures.at(parse_checkpoint(parse_note(data).text)[0].size)
+        return open_checkpoint(data, must, verify_signature, cosigners=may, only_known=only_known)
 
     def _line(self, signing: SigningKey, kept: tuple[Signature, ...], text: str, time_s: int) -> Signature:
         """The line of one key: the one kept from the stored note, or a new one."""
@@ -163,7 +272,7 @@ class LogSigner:
 
     def _move_mark(self, data: bytes) -> SignedCheckpoint:
         """Write the mark, then believe it. What was signed is verified first: a faulty machine must not publish it."""
-        signed = open_checkpoint(data, self.keys, verify_signature, only_known=True)
+        signed = self._open(data, only_known=True)
         self._keyring.require_copies()
         try:
             self._keyring.write_mark(data)
@@ -175,7 +284,13 @@ class LogSigner:
         return signed
 
     def _reload(self) -> None:
-        """Take over a mark another process has written."""
+        """Take over a mark another process has written. Raises Broken if another process changed the keys."""
+        if self._keyring.rotation_stamp() != self._rotation_stamp:
+            raise Broken(
+                "the signing keys were changed by another process, so nothing more is signed here",
+                place=self._keyring.directory,
+                mend="start again",
+            )
         stamp = self._keyring.mark_stamp()
         if stamp != self._stamp:
             self._known, self._highest = self._read_mark()
@@ -194,7 +309,7 @@ class LogSigner:
             if data == nothing_signed(self.origin):
                 continue
             try:
-                found = open_checkpoint(data, self.keys, verify_signature, only_known=True)
+                found = self._open(data, only_known=True)
             except GravenError as error:
                 if primary:
                     what = f"the mark of what was signed is damaged: {error.what}"
@@ -209,7 +324,7 @@ class LogSigner:
 class ReceiptSigner:
     """Signs receipts: promises to producers, between checkpoints."""
 
-    def __init__(self, keyring: Keyring, log: LogSigner) -> None:
+    def __init__(self, keyring: Keyring, log: Signer) -> None:
         """Raises as `LogSigner` for a damaged key."""
         self._log = log
         self._signing = _load(keyring, RECEIPT_FILE)

@@ -27,6 +27,8 @@ SOURCE_CREATE = "graven.source.create"
 SOURCE_CHANGE = "graven.source.change"
 KEYS_BACKUP = "graven.keys.backup"
 BACKUP = "graven.backup"
+KEYS_ROTATE = "graven.keys.rotate"
+KEYS_HANDOVER = "graven.keys.handover"
 ID_CONFLICT = "graven.id_conflict"
 CLOCK_FALL = "graven.clock_fall"
 ERASURE = "graven.erasure"
@@ -58,6 +60,8 @@ ACTS: dict[str, str] = {
     SOURCE_CREATE: "a source was registered: number, name, type, owner, grade, class, classes",
     SOURCE_CHANGE: "a source was changed: the whole new row",
     KEYS_BACKUP: "a recovery kit was made: how many segments it opens, the newest of them, whether it is sealed",
+    KEYS_ROTATE: "new signing keys sign beside the old from now on: both pairs' vkeys",
+    KEYS_HANDOVER: "the old signing keys hand over: the hand-over note, which names their last size",
     BACKUP: "a copy of the log was made: its size and root, the published size",
     ID_CONFLICT: "an id came again with other bytes: source, both indexes",
     CLOCK_FALL: "the log's clock fell by more than a second: received-µs before and after",
@@ -87,6 +91,8 @@ _VERBS = {
     KEYS_BACKUP: ("export", "admin"),
     BACKUP: ("export", "admin"),
     DISCLOSURE: ("export", "data"),
+    KEYS_ROTATE: ("update", "admin"),
+    KEYS_HANDOVER: ("update", "admin"),
     ERASURE: ("delete", "admin"),
     WORM_ENABLE: ("configure", "configuration"),
     WORM_LOCK: ("configure", "configuration"),

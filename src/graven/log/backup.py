@@ -38,6 +38,8 @@ from graven.journal.files import Files, LocalFiles
 from graven.journal.mark import COMMITTED, Mark, encode_mark, read_mark
 from graven.journal.segment import SegmentFile, SegmentReader, list_segments
 from graven.keys.signature import verify_signature
+from graven.log.handovers import FOLDER as HANDOVERS
+from graven.log.handovers import read_handovers
 from graven.log.history import read_history
 from graven.log.tail import disk_fetch
 
@@ -128,6 +130,7 @@ class _Copy:
         self._tiles(published.size)
         self._history(published.size)
         self._policies()
+        self._handovers()
         self._write(CONFIG_FILE, (self._source / CONFIG_FILE).read_bytes())
         self._write("state/committed", encode_mark(COMMITTED, mark))
         self._write("log/checkpoint", note)
@@ -202,6 +205,13 @@ class _Copy:
             self._make_folder(self._target / FOLDER)
         for name, data in kept:
             self._write(f"{FOLDER}/{name}", data)
+
+    def _handovers(self) -> None:
+        documents = read_handovers(self._source / "log")
+        if documents:
+            self._make_folder(self._target / "log" / HANDOVERS)
+        for number, data in enumerate(documents, 1):
+            self._write(f"log/{HANDOVERS}/{number}", data)
 
     def _history(self, size: int) -> None:
         root = self._source / "checkpoints"

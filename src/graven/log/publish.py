@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graven.anchor.panel import Witnessed, WitnessPanel
-from graven.core.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
+from graven.core.checkpoint import Checkpoint, SignedCheckpoint
 from graven.core.errors import Broken, Busy, GravenError
 from graven.core.merkle import prove_consistency
 from graven.core.tile import WIDTH, parse_path, tile_nodes
 from graven.journal.files import Files, write_atomic
 from graven.journal.mark import SYNCED, Mark, encode_mark
 from graven.keys.signature import verify_signature
-from graven.keys.signer import LogSigner
+from graven.keys.signer import Signer
 from graven.log.history import CheckpointHistory, checkpoint_time_s
 from graven.log.tail import Tail, disk_fetch
 from graven.runtime.clock import Clock
@@ -69,7 +69,7 @@ class Publisher:
         *,
         files: Files,
         clock: Clock,
-        signer: LogSigner,
+        signer: Signer,
         tail: Tail,
         published: SignedCheckpoint,
         on_disk: int,
@@ -115,7 +115,8 @@ class Publisher:
         return self._error
 
     def after_publish(self, callback: Callable[[SignedCheckpoint], None]) -> None:
-        """Call `callback(checkpoint)` on the publisher's thread after each new checkpoint."""
+        """Call `callback(checkpoint)` on the publisher's thread after each new checkpoint, and when one that was
+        published is cosigned by more."""
         self._after.append(callback)
 
     def wake(self) -> None:
@@ -237,8 +238,9 @@ class Publisher:
         if at.size == self.published.checkpoint.size:
             return self.published if self.panel is None else self._refresh(self.panel)
         time_s = self._clock.now_us() // 1_000_000
-        note = self._signer.sign_checkpoint(Checkpoint(self._signer.origin, at.size, at.root()), time_s)
-        signed, found = open_checkpoint(note, self._signer.keys, verify_signature, require_all=True), None
+        head = Checkpoint(self._signer.origin, at.size, at.root())
+        note = self._signer.sign_checkpoint(head, time_s, self._prove_growth)
+        signed, found = self._signer.tenures.open(note, verify_signature), None
         if self.panel is not None:
             found = self._witnessed(self.panel, signed)
             signed = found.signed
@@ -284,6 +286,10 @@ class Publisher:
             self.history.add(found.signed.checkpoint.size, data, now_us // 1_000_000 if time_s is None else time_s)
             with self._changed:
                 self.published = found.signed
+            panel.show(found)
+            for callback in self._after:
+                callback(found.signed)
+            return self.published
         panel.show(found)
         return self.published
 

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
+from graven.core.checkpoint import SignedCheckpoint, open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved
 from graven.core.merkle import compact_range_at, hash_leaves
+from graven.core.note import parse_note
 from graven.journal import frame
 from graven.journal.files import Files
 from graven.journal.mark import COMMITTED, SYNCED, Mark, read_mark
 from graven.journal.segment import SegmentFile, SegmentReader, SegmentWriter, list_segments, write_torn
 from graven.keys.signature import verify_signature
-from graven.keys.signer import LogSigner
+from graven.keys.signer import Signer
 from graven.log.block import open_block
 from graven.log.reader import JournalReader, KeyFinder
 from graven.log.tail import Tail, remove_larger
@@ -73,7 +74,7 @@ class _End:
 
 
 def recover(
-    directory: Path, *, files: Files, signer: LogSigner, find_key: KeyFinder, declare_loss: bool = False
+    directory: Path, *, files: Files, signer: Signer, find_key: KeyFinder, declare_loss: bool = False
 ) -> Recovered:
     """Open a log for writing. The caller holds its lock.
 
@@ -92,7 +93,7 @@ def recover(
 def _recover(
     directory: Path,
     files: Files,
-    signer: LogSigner,
+    signer: Signer,
     find_key: KeyFinder,
     published: SignedCheckpoint,
     highest: SignedCheckpoint,
@@ -141,7 +142,7 @@ def _recover(
     return Recovered(header.log_id, published, tail, on_disk, segment, committed, cuts)
 
 
-def read_published(directory: Path, signer: LogSigner) -> SignedCheckpoint:
+def read_published(directory: Path, signer: Signer) -> SignedCheckpoint:
     """The published checkpoint, signed by each of the log's keys."""
     path = directory / "log" / "checkpoint"
     try:
@@ -151,12 +152,12 @@ def read_published(directory: Path, signer: LogSigner) -> SignedCheckpoint:
             "the published checkpoint cannot be read", place=f"{path}: {error.strerror}", mend=_REMEDY
         ) from None
     try:
-        return open_checkpoint(data, signer.keys, verify_signature, require_all=True)
+        return signer.tenures.open(data, verify_signature)
     except BadInput as error:
         raise Broken(f"the published checkpoint does not parse: {error.what}", place=str(path)) from None
 
 
-def _read_highest(signer: LogSigner) -> SignedCheckpoint:
+def _read_highest(signer: Signer) -> SignedCheckpoint:
     data = signer.highest()
     if data is None:
         raise Broken(
@@ -164,7 +165,8 @@ def _read_highest(signer: LogSigner) -> SignedCheckpoint:
             place="highest-checkpoint in the keyring",
             mend="name one from outside this host: graven keys seen CHECKPOINT_FILE --dir DIR",
         )
-    return open_checkpoint(data, signer.keys, verify_signature, only_known=True)
+    must, may = signer.tenures.at(parse_checkpoint(parse_note(data).text)[0].size)
+    return open_checkpoint(data, must, verify_signature, cosigners=may, only_known=True)
 
 
 def _find_end(

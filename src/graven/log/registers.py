@@ -81,6 +81,13 @@ class Erasure(msgspec.Struct, frozen=True):
     key_id: str
 
 
+class Handed(msgspec.Struct, frozen=True):
+    """A hand-over of the signing keys, and where its event stands."""
+
+    index: int
+    note: str
+
+
 class _Snapshot(msgspec.Struct, frozen=True):
     size: int
     root: str
@@ -94,6 +101,8 @@ class _Snapshot(msgspec.Struct, frozen=True):
     kit_segment: int | None = None
     agents: tuple[Agent, ...] = ()
     silent: tuple[str, ...] = ()
+    coming: tuple[str, ...] = ()
+    handovers: tuple[Handed, ...] = ()
 
 
 class Registers:
@@ -122,6 +131,10 @@ class Registers:
         self.erasures: tuple[Erasure, ...] = ()
         self.kit_segment: int | None = None
         """Start of the newest segment that a recovery kit made so far opens."""
+
+        self.coming: tuple[str, ...] = ()
+        """The vkeys that sign beside those in office, as the last event about them says."""
+        self.handovers: tuple[Handed, ...] = ()
 
     def source(self, name: str) -> Source:
         """The source of this name. Raises BadInput if there is none or it is retired."""
@@ -185,6 +198,10 @@ class Registers:
             case acts.ERASURE:
                 erasure = Erasure(index, data["segment"], data["class"], data["kind"], data["key_id"])
                 self.erasures = (*self.erasures, erasure)
+            case acts.KEYS_ROTATE:
+                self.coming = tuple(map(str, data["next_vkeys"]))
+            case acts.KEYS_HANDOVER:
+                self.coming, self.handovers = (), (*self.handovers, Handed(index, str(data["handover"])))
             case acts.KEYS_BACKUP:
                 newest = data.get("newest_segment")
                 if isinstance(newest, int):
@@ -203,7 +220,7 @@ class Registers:
             _Snapshot(
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
                 dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
-                self.kit_segment, tuple(self.agents.values()), tuple(self.silent),
+                self.kit_segment, tuple(self.agents.values()), tuple(self.silent), self.coming, self.handovers,
             )
         )  # fmt: skip
         if self._applied > mark.size:
@@ -231,6 +248,7 @@ class Registers:
         registers.kit_segment = saved.kit_segment
         registers.agents = {agent.name: agent for agent in saved.agents}
         registers.silent = frozenset(saved.silent)
+        registers.coming, registers.handovers = saved.coming, saved.handovers
         return registers, Mark(saved.size, bytes.fromhex(saved.root))
 
     def _set_source(self, row: dict[str, Any]) -> None:

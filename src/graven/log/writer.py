@@ -25,7 +25,7 @@ from graven.journal.frame import EVENTS, RAWS, SegmentHeader
 from graven.journal.mark import Mark, MarkFile
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
-from graven.keys.signer import LogSigner, ReceiptSigner
+from graven.keys.signer import ReceiptSigner, Signer
 from graven.log.block import Built, SectionKeys, build
 from graven.log.opened import open_receipt_for
 from graven.log.plan import Plan, Planner
@@ -71,7 +71,7 @@ class WriterState:
     log_id: bytes
     classes: tuple[str, ...]
     keyring: Keyring
-    signer: LogSigner
+    signer: Signer
     receipts: ReceiptSigner
     reader: JournalReader
     tail: Tail

@@ -358,6 +358,12 @@ _PATHS: dict[str, JsonObject] = {
     "/log/checkpoint": {
         "get": _operation("The published checkpoint (C2SP)", _answer("A signed note.", None, "text/plain"))
     },
+    "/log/handover/{number}": {
+        "get": _operation(
+            "A hand-over of the signing keys", _answer("Evidence of the log's own event.", {"type": "object"}), 404,
+            parameters=(_path("number", "from 1"),),
+        )
+    },
     "/log/tile/{path}": {
         "get": _operation(
             "A tile or entry bundle (C2SP tlog-tiles)", _answer("Bytes.", None, "application/octet-stream"), 404,

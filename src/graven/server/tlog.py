@@ -4,16 +4,20 @@ Only what belongs to the published tree is served, whatever lies on disk. A part
 and clients fall back to the full one.
 """
 
+import re
+
 from starlette.responses import Response
 
 from graven.core.errors import BadInput
 from graven.core.tile import WIDTH, parse_path, width_at
 from graven.log.admin import READ
+from graven.log.handovers import FOLDER as HANDOVERS
 from graven.log.tail import disk_fetch
 from graven.server.answers import Refused
-from graven.server.routes import BINARY, TEXT, Ask, Endpoint
+from graven.server.routes import BINARY, JSON, TEXT, Ask, Endpoint
 
 CHECKPOINT_HEADERS = {"Cache-Control": "public, max-age=1"}
+_NUMBER = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 TILE_HEADERS = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -40,6 +44,15 @@ def tile(ask: Ask) -> Response:
     raise _no_tile("the published tree has no such tile", "")
 
 
+def handover(ask: Ask) -> Response:
+    """The evidence of a hand-over of the signing keys, numbered from 1."""
+    number = ask.path["number"]
+    path = ask.log.directory / "log" / HANDOVERS / number
+    if not _NUMBER.fullmatch(number) or not path.is_file():
+        raise Refused(404, "the log has published no such hand-over of its keys", reason="no_handover")
+    return Response(path.read_bytes(), headers=CHECKPOINT_HEADERS, media_type=JSON)
+
+
 def other_logs(ask: Ask) -> Response:
     """Reserved: the paths of further logs on one server."""
     raise Refused(404, "this server has one log, at /log/; paths under /logs/ are kept for more", reason="path")
@@ -50,6 +63,7 @@ def endpoints(*, public: bool) -> tuple[Endpoint, ...]:
     scope = None if public else READ
     return (
         Endpoint("GET", "/log/checkpoint", checkpoint, scope, inline=True, knows_callers=not public),
+        Endpoint("GET", "/log/handover/{number}", handover, scope, knows_callers=not public),
         Endpoint("GET", "/log/tile/{path:path}", tile, scope, knows_callers=not public),
         Endpoint("GET", "/logs/{path:path}", other_logs, inline=True, knows_callers=False),
     )

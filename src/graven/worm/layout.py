@@ -6,6 +6,7 @@
     journal/torn/<name>                       bytes that recovery cut
     open/<segment name>/<offset>.<16 hex>     whole frames of a segment that was open, from that byte on
     log/tile/…                                full tiles and entry bundles, never partial ones
+    log/handover/<n>                          hand-overs of the log's keys
     edges/<size, 20 digits>                   what a tree of that size has beside full tiles
     checkpoints/<size>.<16 hex digits>        kept checkpoints, by size and SHA-256
     checkpoints/predecessor/<size>            of the log this one goes on from
@@ -31,6 +32,7 @@ from graven.core.tile import HEIGHT, WIDTH
 COPY = "graven-copy.json"
 FULL_LOCK = "full-lock.json"
 JOURNAL, TORN, OPEN, TREE = "journal/", "journal/torn/", "open/", "log/tile/"
+HANDOVERS = "log/handover/"
 EDGES, CHECKPOINTS, PREDECESSORS = "edges/", "checkpoints/", "checkpoints/predecessor/"
 POLICIES, CONFIGS, ANCHORS, PROBES = "policies/", "config/", "anchors/", "probe/"
 

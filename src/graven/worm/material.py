@@ -161,10 +161,13 @@ class Material:
         return Frames(0, total, size, frozenset(classes))
 
     def smalls(self) -> Iterator[Small]:
-        """Policies, configuration, cut bytes, pinned checkpoints, the predecessor's last, anchors."""
+        """Policies, configuration, hand-overs, cut bytes, pinned checkpoints, the predecessor's last, anchors."""
         for path in self._files("policies"):
             if _KEPT.fullmatch(path.name):
                 yield Small(layout.POLICIES + path.name, _small(path))
+        for path in self._files("log/handover"):
+            if path.name.isdecimal():
+                yield Small(layout.HANDOVERS + path.name, _small(path))
         config = _small(self.directory / "graven.toml")
         yield Small(f"{layout.CONFIGS}{sha256(config).hexdigest()}.toml", config)
         for path in self._files("journal/torn"):

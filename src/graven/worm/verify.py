@@ -21,12 +21,14 @@ from typing import Protocol
 from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import MAX_NOTE_BYTES, Key
+from graven.core.policy import Succession, log_keys_at
 from graven.core.spelling import encode_base64
 from graven.keys.signature import verify_signature
 from graven.log.verify.checkpoints import SINCE_PLACE, Stated, open_since
 from graven.log.verify.report import Findings, Problem, Report
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
 from graven.worm import layout
+from graven.worm.handovers import follow_copy
 from graven.worm.journal import FALSE_CLAIM, CopyJournal, Walked
 from graven.worm.layout import Edge
 from graven.worm.opening import read_descriptions, read_full_lock
@@ -96,17 +98,19 @@ def verify_copy(
         there = f"of {descriptions[0].origin!r}, not " if descriptions else "at all: none "
         raise BadInput(f"there is no copy {there}of {origin!r}", place=store.url, mend="s3://BUCKET/PREFIX")
     findings = Findings()
-    kept = open_since(since, keys, findings) if since is not None else None
+    trust = follow_copy(store, keys, findings)
+    kept = open_since(since, trust, findings) if since is not None else None
     with ThreadPoolExecutor(THREADS, "graven-verify") as pool:
-        return _Verification(store, keys, witnesses, findings, pool, clock or SystemClock(), keep).run(kept)
+        return _Verification(store, trust, origin, witnesses, findings, pool, clock or SystemClock(), keep).run(kept)
 
 
 class _Verification:
     def __init__(
-        self, store: Store, keys: Sequence[Key], witnesses: Sequence[Key], findings: Findings,
+        self, store: Store, trust: Succession, origin: str, witnesses: Sequence[Key], findings: Findings,
         pool: ThreadPoolExecutor, clock: Clock, keep: Kept | None,
     ) -> None:  # fmt: skip
-        self._store, self._keys, self._witnesses, self._findings = store, tuple(keys), tuple(witnesses), findings
+        self._store, self._trust, self._witnesses, self._findings = store, trust, tuple(witnesses), findings
+        self._origin = origin
         self._pool, self._clock, self._keep = pool, clock, keep
         self._originals = Originals(store, findings)
 
@@ -124,7 +128,7 @@ class _Verification:
         tree = CopyTree(self._originals, edge, findings, self._pool, keep.tile if keep is not None else None)
         stated = _Passing(RootStream(tree, edge), self._stated(since), findings)
         frames = keep.frames if keep is not None else None
-        journal = CopyJournal(self._originals, stated, self._keys[0].name, findings, frames)
+        journal = CopyJournal(self._originals, stated, self._origin, findings, frames)
         journal.walk()
         stated.finish()
         size = newest.checkpoint.size
@@ -202,7 +206,8 @@ class _Verification:
         data = self._store.read(version)
         if sha256(data).hexdigest()[:16] != name[1]:
             raise Disproved("a kept checkpoint is not the one its name says")
-        signed = open_checkpoint(data, self._keys, verify_signature, cosigners=self._witnesses)
+        keys = log_keys_at(self._trust, name[0])
+        signed = open_checkpoint(data, keys, verify_signature, cosigners=self._witnesses)
         if signed.checkpoint.size != name[0]:
             raise Disproved("a kept checkpoint is of another size than its name says")
         return signed

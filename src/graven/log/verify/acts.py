@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graven.core.errors import GravenError
-from graven.core.note import MAX_NOTE_BYTES, Key, format_vkey
+from graven.core.handover import Tenures, format_handover
+from graven.core.note import MAX_NOTE_BYTES, format_vkey
 from graven.journal.segment import SegmentFile
 from graven.log import acts
 from graven.log.verify.reading import is_blank, read_bounded, read_sha256
@@ -37,6 +38,7 @@ class Acts:
     erasures: dict[int, DataKeyName] = field(default_factory=dict)
     torn: dict[str, str] = field(default_factory=dict)
     genesis: Mapping[str, object] | None = None
+    handovers: list[str] = field(default_factory=list)
     complete: bool = True
     """False where keys of a segment could not be read: an event that is not found may be among what stays sealed."""
 
@@ -47,6 +49,8 @@ class Acts:
                 self.erasures[act.index] = _named_key(data)
             elif act.action in (acts.RECOVERY, acts.LOSS) and "file" in data:  # of a loss, nothing may be left
                 self.torn[str(data.get("file"))] = str(data.get("sha256"))
+            elif act.action == acts.KEYS_HANDOVER:
+                self.handovers.append(str(data.get("handover")))
             elif act.action == acts.GENESIS and act.index == 0:
                 self.genesis = data
 
@@ -132,19 +136,27 @@ def check_torn(
         findings.note(f"the bytes kept by recovery are gone: journal/torn/{name}")
 
 
-def check_genesis(own: Acts, keys: Sequence[Key], origin: str, log_id: bytes, findings: Findings) -> None:
-    """The first event names this log, and the keys its checkpoints are believed by."""
+def check_genesis(own: Acts, tenures: Tenures, origin: str, log_id: bytes, end: int, findings: Findings) -> None:
+    """The first event names this log and its first keys; each change of them is an event."""
     genesis = own.genesis
     if genesis is None:
         findings.disprove("the first event is not the log's genesis", "", 0, 1)
         return
     vkeys = genesis.get("vkeys")
-    for key in keys:
+    for key in tenures.at(0)[0]:
         if not isinstance(vkeys, list) or format_vkey(key) not in vkeys:
             what = "the log's first event does not name a key its checkpoints are believed by"
             findings.disprove(f"{what}: {key.name}+{key.id.hex()}", "", 0, 1)
     if genesis.get("origin") != origin or genesis.get("log_id") != log_id.hex():
         findings.disprove("the log's first event names another log", "", 0, 1)
+    stated = {text.partition("\n\n")[0] + "\n" for text in own.handovers}
+    for handover in tenures.handovers:
+        if format_handover(handover) not in stated:
+            what = f"no event of the log names the hand-over of its signing keys at size {handover.last}"
+            if handover.last < end:
+                (findings.disprove if own.complete else findings.fail)(what)
+            else:
+                findings.note(f"{what}: the next start does that")
 
 
 def check_predecessors(directory: Path, paths: Iterable[str], own: Acts, findings: Findings) -> None:

@@ -1,8 +1,9 @@
 """The trees that were stated: by the published checkpoint, its history, the high-water mark, the marks in `state/`, and
 the checkpoint an auditor kept. Each is a size and a root; whether the journal leads to them is decided at the end.
 
-On a log's own directory every checkpoint must be signed by each of the log's keys, and by nobody unknown: the other
-lines are good cosignatures of witnesses of a policy the log kept (`anchor/policies.py`), or one the caller gives.
+On a log's own directory every checkpoint must be signed by each of the log's keys in office at its size, and by nobody
+unknown: the other lines are good cosignatures of witnesses of a policy the log kept (`anchor/policies.py`), or one the
+caller gives.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,12 @@ from pathlib import Path
 
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
+from graven.core.handover import Tenures
 from graven.core.merkle import EMPTY_ROOT
 from graven.core.note import MAX_NOTE_BYTES, Key, parse_note
+from graven.core.policy import Succession, log_keys_at
 from graven.core.spelling import encode_base64
+from graven.core.succession import follow
 from graven.journal.mark import COMMITTED, MARK_SIZE, SYNCED, Mark, decode_mark
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import HIGHEST_FILE, nothing_signed
@@ -41,7 +45,7 @@ class HistoryTask:
 
     directory: str
     paths: tuple[str, ...]
-    keys: tuple[Key, ...]
+    tenures: Tenures
     witnesses: tuple[Key, ...] = ()
 
 
@@ -54,7 +58,7 @@ class HistoryResult:
 
 
 def read_published(
-    directory: Path, keys: Sequence[Key], findings: Findings, witnesses: Sequence[Key] = ()
+    directory: Path, tenures: Tenures, findings: Findings, witnesses: Sequence[Key] = ()
 ) -> tuple[Stated | None, bool]:
     """The published checkpoint, and whether it was signed as it must be. None where not even its text can be read."""
     place = "log/checkpoint"
@@ -65,14 +69,14 @@ def read_published(
         return None, False
     stated = _as_stated(data, "the published checkpoint", place)
     try:
-        open_own(data, keys, witnesses)
+        open_own(data, tenures, witnesses)
     except GravenError as error:
         findings.error(as_disproved(error, "the published checkpoint"), place)
         return stated, False
     return stated, True
 
 
-def read_highest(keyring: Keyring, keys: Sequence[Key], findings: Findings) -> Stated | None:
+def read_highest(keyring: Keyring, tenures: Tenures, findings: Findings) -> Stated | None:
     """The largest tree ever signed, as the mark beside the signing keys has it."""
     highest: Stated | None = None
     try:
@@ -86,7 +90,7 @@ def read_highest(keyring: Keyring, keys: Sequence[Key], findings: Findings) -> S
         if data == nothing_signed(keyring.origin):
             continue
         try:
-            checkpoint = open_own(data, keys).checkpoint
+            checkpoint = open_own(data, tenures).checkpoint
         except GravenError as error:
             findings.error(as_disproved(error, f"the mark {HIGHEST_FILE}"), path)
             continue
@@ -107,9 +111,14 @@ def read_marks(directory: Path) -> tuple[Mark | None, Mark | None]:
     return found[0], found[1]
 
 
-def open_since(data: bytes, keys: Sequence[Key], findings: Findings) -> Stated:
-    """The checkpoint an auditor kept. Raises BadInput when it is none, or of another log."""
+def open_since(data: bytes, trust: Tenures | Succession, findings: Findings) -> Stated:
+    """The checkpoint an auditor kept: one of the keys that were in office at its size signed it.
+
+    Raises BadInput when it is none, or of another log.
+    """
     checkpoint, _ = parse_checkpoint(parse_note(data).text)
+    size = checkpoint.size
+    keys = trust.at(size)[0] if isinstance(trust, Tenures) else log_keys_at(trust, size)
     if all(key.name != checkpoint.origin for key in keys):
         raise BadInput(f"the older checkpoint is of another log: {checkpoint.origin!r}", mend="give one of this log")
     what, place = "the older checkpoint given", SINCE_PLACE
@@ -131,7 +140,7 @@ def verify_history(task: HistoryTask) -> HistoryResult:
             result.findings.note(f"a checkpoint of the history is empty, as a power cut may leave it: {path}")
             continue
         try:
-            signed = open_own(data, task.keys, task.witnesses)
+            signed = open_own(data, task.tenures, task.witnesses)
         except GravenError as error:
             result.findings.error(as_disproved(error, "a checkpoint of the history"), path)
             continue
@@ -141,6 +150,14 @@ def verify_history(task: HistoryTask) -> HistoryResult:
             result.findings.disprove(what, path)
         result.stated.append(Stated("a checkpoint of the history", path, size, signed.checkpoint.root))
     return result
+
+
+def check_handovers(documents: Sequence[bytes], tenures: Tenures, findings: Findings) -> None:
+    """Whether each published hand-over is proof for those who know the first keys."""
+    try:
+        follow(tenures.first_keys, documents, verify_signature)
+    except GravenError as error:
+        findings.error(as_disproved(error, "a hand-over of the signing keys"), "log/handover")
 
 
 def check_stated(stated: Stated, roots: dict[int, bytes], end: int, findings: Findings) -> None:
@@ -181,9 +198,9 @@ def check_history(history: Sequence[Stated], roots: dict[int, bytes], end: int, 
         findings.disprove(what, _span(forked), 0, first)
 
 
-def open_own(data: bytes, keys: Sequence[Key], witnesses: Sequence[Key] = ()) -> SignedCheckpoint:
+def open_own(data: bytes, tenures: Tenures, witnesses: Sequence[Key] = ()) -> SignedCheckpoint:
     """A checkpoint from the log's own directory. Raises BadInput, Disproved."""
-    return open_checkpoint(data, keys, verify_signature, cosigners=witnesses, require_all=True, only_known=True)
+    return tenures.open(data, verify_signature, cosigners=witnesses, only_known=True)
 
 
 def as_disproved(error: GravenError, subject: str) -> GravenError:

@@ -30,7 +30,7 @@ from graven.log.verify.task import Act, Rest, Result, Slots, State, Task
 from graven.log.verify.tree import TreeCheck
 from graven.log.verify.window import SegmentWindow
 
-ACTS_OF_INTEREST = frozenset((acts.GENESIS, acts.RECOVERY, acts.LOSS, acts.ERASURE))
+ACTS_OF_INTEREST = frozenset((acts.GENESIS, acts.RECOVERY, acts.LOSS, acts.ERASURE, acts.KEYS_HANDOVER))
 _FILL_ENTRIES = 1 << 16
 _WASTE_FILES = 4  # how many times a segment's length may be hashed for nothing
 _PAIR = struct.Struct(">II")

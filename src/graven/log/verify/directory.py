@@ -11,9 +11,11 @@ from pathlib import Path
 
 from graven.anchor.policies import kept_witness_keys
 from graven.core.errors import BadInput, Broken, GravenError
+from graven.core.handover import Tenures
 from graven.core.note import Key
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import SIGNING_FILES, load_signing_key
+from graven.log.handovers import FOLDER, own_tenures, read_handovers
 from graven.log.verify import acts, checkpoints, layout
 from graven.log.verify.chain import Chain, Progress
 from graven.log.verify.checkpoints import HistoryTask, Stated
@@ -32,6 +34,7 @@ def verify_directory(
     keys: Sequence[Key],
     keyring: Keyring | None,
     own_keys: Sequence[Key] = (),
+    coming: Sequence[Key] = (),
     witnesses: Sequence[Key] = (),
     since: bytes | None = None,
     progress: Progress | None = None,
@@ -40,9 +43,10 @@ def verify_directory(
     """Verify a log's directory. It collects what is wrong and goes on; damage never raises.
 
     `keys` are those the caller trusts the log by; `own_keys` are the others the log says are its own: they add no
-    trust, but each must have signed too. No third may have but witnesses, those in `witnesses` and those of the
-    policies in the log's own `policies/`; their lines add no trust, and must be good. `keyring` None: no payload is
-    opened; entries are taken from the bundles, and the frames' checksums and roots are checked against them. `since`
+    trust, but each must have signed too, at the sizes it is in office for, as the log's hand-overs say; `coming` are
+    those the log says are to come, and may have signed. No third may have but witnesses, those in `witnesses` and those
+    of the policies in the log's own `policies/`; their lines add no trust, and must be good. `keyring` None: no payload
+    is opened; entries are taken from the bundles, and the frames' checksums and roots are checked against them. `since`
     is a checkpoint of this log that the caller kept: its tree must be the beginning of this one. `processes` None: one
     a core.
 
@@ -56,10 +60,17 @@ def verify_directory(
         raise BadInput("no key to verify by", mend="give the log's verifier key: --vkey")
     every = tuple(dict.fromkeys((*keys, *own_keys)))
     findings = Findings()
-    kept = checkpoints.open_since(since, keys, findings) if since is not None else None
+    try:
+        tenures = own_tenures(directory, keyring, every, coming=[key for key in coming if key not in keys])
+    except GravenError as error:
+        findings.error(checkpoints.as_disproved(error, "a hand-over of the signing keys"), f"log/{FOLDER}")
+        tenures = Tenures(every)
+    else:
+        checkpoints.check_handovers(read_handovers(directory / "log"), tenures, findings)
+    kept = checkpoints.open_since(since, tenures, findings) if since is not None else None
     try:
         cosigners = tuple(dict.fromkeys((*witnesses, *kept_witness_keys(directory))))
-        return _Verification(directory, every, cosigners, keyring, findings, kept, progress, processes).run()
+        return _Verification(directory, tenures, cosigners, keyring, findings, kept, progress, processes).run()
     except Broken as error:  # a process died: what is known is told
         findings.error(error)
         return Report(findings.problems, findings.disproved, findings.broken, findings.notes, 0, 0, 0, "not checked")
@@ -69,7 +80,7 @@ class _Verification:
     def __init__(
         self,
         directory: Path,
-        keys: tuple[Key, ...],
+        tenures: Tenures,
         witnesses: tuple[Key, ...],
         keyring: Keyring | None,
         findings: Findings,
@@ -77,20 +88,20 @@ class _Verification:
         progress: Progress | None,
         processes: int | None,
     ) -> None:
-        self._directory, self._keys, self._keyring, self._findings = directory, keys, keyring, findings
+        self._directory, self._tenures, self._keyring, self._findings = directory, tenures, keyring, findings
         self._witnesses, self._progress, self._processes = witnesses, progress, processes
         self._stated: list[Stated] = [since] if since is not None else []
         self._history: list[Stated] = []
-        self._origin = keys[0].name
+        self._origin = tenures.keys[0].name
 
     def run(self) -> Report:
         findings, directory = self._findings, self._directory
         if not (directory / "graven.toml").is_file():
             findings.fail("a file of the log is missing", "graven.toml")
         history = layout.list_history(directory, findings)
-        published, proven = checkpoints.read_published(directory, self._keys, findings, self._witnesses)
+        published, proven = checkpoints.read_published(directory, self._tenures, findings, self._witnesses)
         self._check_keyring()
-        highest = checkpoints.read_highest(self._keyring, self._keys, findings) if self._keyring else None
+        highest = checkpoints.read_highest(self._keyring, self._tenures, findings) if self._keyring else None
         mark, synced = checkpoints.read_marks(directory)
         size = self._published_size(published if proven else None, highest, history.newest, published)
         extras = layout.list_tree(directory, size, findings)
@@ -153,13 +164,13 @@ class _Verification:
             except GravenError as error:
                 self._findings.fail(error.what, error.place or place)
                 continue
-            if key.name == self._origin and key not in self._keys:
+            if key.name == self._origin and key not in self._tenures.every:
                 self._findings.disprove("the keyring signs with a key the log is not believed by", place)
 
     def _read_history(self, pool: Pool, paths: list[str]) -> None:
         step = checkpoints.HISTORY_NOTES_A_TASK
         tasks = (
-            HistoryTask(str(self._directory), tuple(paths[at : at + step]), self._keys, self._witnesses)
+            HistoryTask(str(self._directory), tuple(paths[at : at + step]), self._tenures, self._witnesses)
             for at in range(0, len(paths), step)
         )
         for _, result in pool.ordered(checkpoints.verify_history, tasks):
@@ -184,7 +195,7 @@ class _Verification:
         files = [segment.file for segment in opened]
         acts.check_torn(self._directory, journal.torn, own, files, chain.end, findings)
         if 0 in chain.held and chain.log_id is not None:
-            acts.check_genesis(own, self._keys, self._origin, chain.log_id, findings)
+            acts.check_genesis(own, self._tenures, self._origin, chain.log_id, chain.end.index, findings)
             acts.check_predecessors(self._directory, predecessors, own, findings)
         for note in self._keyring.notes:
             findings.note(note)

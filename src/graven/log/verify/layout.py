@@ -12,6 +12,7 @@ from stat import S_ISREG
 
 from graven.core.tile import LEVEL_MAX, WIDTH, TilePath
 from graven.journal.segment import SegmentFile, segment_name
+from graven.log.handovers import FOLDER as HANDOVERS
 from graven.log.history import PINNED, PREDECESSOR
 from graven.log.verify.report import Findings
 from graven.log.verify.tree import Level
@@ -99,9 +100,19 @@ def list_tree(directory: Path, published: int, findings: Findings) -> tuple[Tile
                 number: Level = "entries" if level.name == "entries" else int(level.name)
                 count = published >> (0 if number == "entries" else 8 * number)
                 extras += _list_tiles(level.path, place, number, count, 0, 0, findings)
+        elif entry.name == HANDOVERS and entry.is_dir():
+            _check_handovers(_entries(directory / "log" / HANDOVERS, f"log/{HANDOVERS}", findings), findings)
         elif entry.name != "checkpoint":
             _foreign(entry, f"log/{entry.name}", findings)
     return tuple(sorted(extras, key=lambda extra: (str(extra.level), extra.index, extra.width)))
+
+
+def _check_handovers(entries: list[os.DirEntry[str]], findings: Findings) -> None:
+    """They are numbered from 1; what they say is read by `log/handovers.py`."""
+    wanted = {str(number) for number in range(1, 1 + sum(not one.name.endswith(".tmp") for one in entries))}
+    for entry in entries:
+        if entry.name not in wanted or _regular_size(entry) is None:
+            _foreign(entry, f"log/{HANDOVERS}/{entry.name}", findings)
 
 
 def list_history(directory: Path, findings: Findings) -> History:

@@ -17,10 +17,12 @@ from typing import TypeVar
 import urllib3
 from urllib3.util import Retry, Timeout
 
-from graven.core.checkpoint import open_checkpoint
+from graven.core.checkpoint import open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.merkle import CompactRange, hash_leaves
-from graven.core.note import MAX_NOTE_BYTES, Key
+from graven.core.note import MAX_NOTE_BYTES, Key, parse_note
+from graven.core.policy import Succession, log_keys_at
+from graven.core.succession import follow, served, with_past
 from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_path, width_at
 from graven.keys.signature import verify_signature
 from graven.log.verify.chain import Progress
@@ -45,7 +47,8 @@ def verify_url(
 ) -> Report:
     """Verify what a log publishes at `url` (the prefix of `checkpoint` and `tile/`, or the checkpoint's own URL).
 
-    Each of `keys` must have signed the checkpoint; lines by others are ignored. `since` is a checkpoint of this log
+    Each of `keys`, or of those they handed over to, must have signed the checkpoint; lines by others are ignored.
+    `since` is a checkpoint of this log
     that the caller kept: its tree must be the beginning of this one.
 
     Raises:
@@ -54,10 +57,11 @@ def verify_url(
     if not keys:
         raise BadInput("no key to verify by", mend="give the log's verifier key: --vkey")
     findings = Findings()
-    stated = [open_since(since, keys, findings)] if since is not None else []
     base = _base(url)
     with _Server(base) as server:
-        size = _Published(server, keys, stated, findings, progress).run()
+        trust = _follow(server, keys, findings)
+        stated = [open_since(since, trust, findings)] if since is not None else []
+        size = _Published(server, trust, stated, findings, progress).run()
     return Report(findings.problems, findings.disproved, findings.broken, findings.notes, size, size, 0, "not checked")
 
 
@@ -122,9 +126,9 @@ class _Server:
 
 class _Published:
     def __init__(
-        self, server: _Server, keys: Sequence[Key], stated: list[Stated], findings: Findings, progress: Progress | None
+        self, server: _Server, trust: Succession, stated: list[Stated], findings: Findings, progress: Progress | None
     ) -> None:
-        self._server, self._keys, self._stated = server, keys, stated
+        self._server, self._trust, self._stated = server, trust, stated
         self._findings, self._progress = findings, progress
         self._size = 0
 
@@ -154,7 +158,8 @@ class _Published:
             data = self._server.get("checkpoint", MAX_NOTE_BYTES)
             if data is None:
                 raise Broken("the server has no checkpoint", place="checkpoint")
-            found = open_checkpoint(data, self._keys, verify_signature, require_all=True).checkpoint
+            keys = log_keys_at(self._trust, parse_checkpoint(parse_note(data).text)[0].size)
+            found = open_checkpoint(data, keys, verify_signature, require_all=True).checkpoint
         except GravenError as error:
             self._findings.error(as_disproved(error, "the checkpoint served"), "checkpoint")
             return None
@@ -251,6 +256,25 @@ class _Published:
             tile.findings.error(error, path, first, end, group)
             return path, None
         return path, data
+
+
+def _follow(server: _Server, keys: Sequence[Key], findings: Findings) -> Succession:
+    """The keys, led on by the hand-overs the log serves; one that does not count is told of."""
+    trust = Succession(tuple(keys))
+    try:
+        documents = list(served(server.get))
+        trust, relied = follow(trust, documents, verify_signature)
+        trust = with_past(trust, documents, verify_signature)
+        for one in relied:
+            findings.note(
+                f"relied on the hand-over of the log's keys at {one.handover.last} entries (event {one.index}), to "
+                + ", ".join(f"{key.name}+{key.id.hex()}" for key in one.handover.new)
+            )
+    except Broken as error:
+        findings.note(f"whether the log's keys were handed over is not known: {error.what} ({error.place})")
+    except GravenError as error:
+        findings.error(as_disproved(error, "a hand-over"), "handover/")
+    return trust
 
 
 def _compare(
