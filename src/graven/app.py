@@ -245,6 +245,8 @@ class Log:
         self._lock = lock
         self._one_act = threading.RLock()
         self._serving = False
+        self.loss_recorded = False
+        """Whether this start recorded a loss that somebody declared."""
         self.writer: Writer
         self.publisher: Publisher
         self.view: View
@@ -504,9 +506,11 @@ class Log:
             action = acts.LOSS if row.pop("declared") else acts.RECOVERY
             extra = {"known_size": found.committed_before, "reason": reason or ""} if action == acts.LOSS else {}
             self.append_act(action, {"file": name, "size": found.tail.size, **row, **extra})
+            self.loss_recorded |= action == acts.LOSS
         if reason is not None and found.committed_before > found.tail.size and not rows:  # nothing is left of it
             data = {"size": found.tail.size, "known_size": found.committed_before, "reason": reason}
             self.append_act(acts.LOSS, data)
+            self.loss_recorded = True
         if self.writer.size and registers.running_since is not None:
             self.append_act(acts.UNCLEAN_STOP, {"start": registers.running_since})
         digest = config_sha256(self.config)

@@ -28,7 +28,9 @@ def test_the_command_adds_up(run: Run) -> None:
     found = read_json(run("plan", "--events-per-day", "1e6", "--days", 30, "--json"))
     month = found["gb_per_month"]
     assert month["total"] == pytest.approx(month["journal"] + month["tiles"], abs=0.002)
-    assert found["gb_total"] == month["total"] and len(found["assumptions"]) == 5
+    assert found["gb_total"] == pytest.approx(month["total"] + found["gb_history"], abs=0.002)
+    assert found["gb_history"] == pytest.approx(4096 * (7 * 86_400 + 23 * 1_440) / 1e9, abs=0.001)
+    assert len(found["assumptions"]) == 5
     for words in (["0"], ["-1"], ["many"], ["1e20"]):
         run("plan", "--events-per-day", *words, exit_code=2)
 

@@ -16,9 +16,9 @@ def journal(run: Run, made: str) -> Path:
     return Path("log/journal/00000000000000000000.0000.seg")
 
 
-def _last_event(run: Run) -> dict[str, object]:
-    size = read_json(run("status", "--dir", "log", "--json"))["size"]
-    event: dict[str, object] = read_json(run("show", size - 1, "--dir", "log", "--json"))["event"]
+def _last_event(run: Run, directory: str = "log") -> dict[str, object]:
+    size = read_json(run("status", "--dir", directory, "--json"))["size"]
+    event: dict[str, object] = read_json(run("show", size - 1, "--dir", directory, "--json"))["event"]
     return event
 
 
@@ -69,3 +69,19 @@ def test_what_was_published_cannot_be_declared_lost(run: Run, journal: Path) -> 
     journal.write_bytes(data)
     run("recover", "--dir", "log", "--declare-loss", "oops", exit_code=1)
     assert journal.read_bytes() == bytes(data)
+
+
+def test_a_loss_that_left_nothing_to_cut_is_said_to_be_recorded(
+    run: Run, journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole frames are gone without a trace but for the committed mark."""
+    monkeypatch.setattr(Publisher, "wake", lambda _: None)
+    with Log.open("log") as log:
+        shutil.copy(journal, "before")
+        log.append([b'{"action":"b"}'])
+        shutil.copytree("log", "lost")
+        shutil.copytree("log.keys", "lost.keys")
+    shutil.copy("before", Path("lost/journal") / journal.name)
+    said = run("recover", "--dir", "lost", "--declare-loss", "the disk lied").stdout
+    assert "The declared loss is an event of the log." in said
+    assert _last_event(run, "lost")["action"] == "graven.loss"

@@ -20,7 +20,9 @@ GB = 10**9
 JOURNAL_RATIO = 88.6 / 570
 TILE_BYTES = 66.2
 MEMORY_BASE_BYTES = 160 << 20
-WINDOW_BYTES_AN_ID = 16
+WINDOW_BYTES_AN_ID = 25
+CHECKPOINT_BYTES = 4_096
+"""A kept checkpoint, a file of one block. Kept: all for 7 days, one a minute for a year, one an hour for ever."""
 WINDOW_IDS_MAX = 1_000_000
 
 ASSUMPTIONS = (
@@ -51,7 +53,14 @@ class Plan:
 
     @property
     def bytes_in_all(self) -> float:
-        return self.bytes_per_day * self.days
+        return self.bytes_per_day * self.days + self.history_bytes
+
+    @property
+    def history_bytes(self) -> float:
+        """Kept checkpoints at one a second, the default, if events come in every second."""
+        minutes = min(max(0.0, self.days - 7), 365) * 1_440
+        hours = max(0.0, self.days - 372) * 24
+        return CHECKPOINT_BYTES * (min(self.days, 7) * min(self.events_per_day, DAY_S) + minutes + hours)
 
     @property
     def price_last_month(self) -> float:
@@ -113,6 +122,7 @@ def command(events_per_day: float, event_bytes: float, days: float, price_per_gb
                     "tiles": round(tiles * MONTH_DAYS / GB, 3),
                     "total": round(plan.bytes_per_day * MONTH_DAYS / GB, 3),
                 },
+                "gb_history": round(plan.history_bytes / GB, 3),
                 "gb_total": round(plan.bytes_in_all / GB, 3),
                 "days": days,
                 "memory_mib": round(plan.memory_bytes / (1 << 20)),
@@ -130,6 +140,7 @@ def command(events_per_day: float, event_bytes: float, days: float, price_per_gb
             ("sent", f"{_gb(sent * MONTH_DAYS)} a month"),
             ("journal", f"{_gb(journal * MONTH_DAYS)} a month ({plan.journal_bytes_per_event:.1f} bytes an event)"),
             ("tiles", f"{_gb(tiles * MONTH_DAYS)} a month ({TILE_BYTES} bytes an event)"),
+            ("checkpoints", f"{_gb(plan.history_bytes)} in {days:g} days, kept for consistency proofs"),
             ("together", f"{_gb(plan.bytes_per_day * MONTH_DAYS)} a month, {_gb(plan.bytes_in_all)} in {days:g} days"),
             ("memory", f"about {plan.memory_bytes / (1 << 20):.0f} MiB for the server, however long the log"),
             (

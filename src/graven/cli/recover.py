@@ -28,7 +28,7 @@ def command(directory: Path, reason: str | None, as_json: bool) -> None:
         raise BadInput("a declared loss needs a reason", mend="--declare-loss 'what happened'")
     torn = _torn(directory)
     with Log.open(directory, lock_wait_s=LOCK_WAIT_S, declare_loss=reason) as log:
-        found = log.size
+        found, lost = log.size, log.loss_recorded
         published = log.publish().checkpoint
     cut = sorted(_torn(directory) - torn)
     if as_json:
@@ -38,8 +38,10 @@ def command(directory: Path, reason: str | None, as_json: bool) -> None:
     print_fields([("cut", f"journal/torn/{name}") for name in cut])
     if cut:
         print_line("Each is named by an event of the log, with its offset, length and SHA-256.")
+    if lost:
+        print_line("The declared loss is an event of the log.")
     elif reason is not None:
-        print_line("nothing had to be cut, so no loss was recorded")
+        print_line("nothing was lost, so no loss was recorded")
 
 
 def _torn(directory: Path) -> set[str]:

@@ -11,8 +11,7 @@ from graven.cli.options import dir_option, json_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import GravenError
-from graven.journal.segment import list_segments
-from graven.log.view import View
+from graven.log.view import View, events_only_here
 from graven.server.control_client import ControlClient, NoServer
 from graven.server.health import rollback_note, shown_checkpoint
 
@@ -63,16 +62,8 @@ def _keys(view: View, config: Config) -> dict[str, Any]:
     except GravenError as error:
         return {**row, "error": str(error)}
     row["kit"] = kit_segment is not None
-    row["events_only_here"] = _events_after(view, kit_segment)
+    row["events_only_here"] = events_only_here(view.directory, kit_segment, view.size)
     return row
-
-
-def _events_after(view: View, kit_segment: int | None) -> int:
-    """Events in segments begun after the newest kit: only this host's copies of the keyring open them."""
-    if kit_segment is None:
-        return view.size
-    starts = [segment.start for segment in list_segments(str(view.directory / "journal"))]
-    return max(0, view.size - min((start for start in starts if start > kit_segment), default=view.size))
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from graven.anchor.policies import describe_trust
 from graven.app import VERSION, keys_dir, open_view
 from graven.config import CONFIG_NAME, load_config
 from graven.core.errors import Disproved
@@ -25,7 +26,7 @@ from graven.demo.theft import Line, find_theft
 from graven.demo.trials import ENTRIES_MAX, Trial, hold_trials
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
 
-TRUST = "operator-trusted: 0 witnesses"
+TRUST = describe_trust(None, ())
 
 _LINES = 4
 

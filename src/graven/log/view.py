@@ -117,3 +117,11 @@ class View:
                 size=size,
             )
         return self._registers
+
+
+def events_only_here(directory: Path, kit_segment: int | None, size: int) -> int:
+    """Events that no recovery kit opens: those in segments begun after the newest kit was made (at `kit_segment`)."""
+    if kit_segment is None:
+        return size
+    later = (one.start for one in list_segments(str(directory / "journal")) if one.start > kit_segment)
+    return max(0, size - min(later, default=size))

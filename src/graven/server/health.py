@@ -19,7 +19,7 @@ from graven.log.admin import READ
 from graven.log.history import checkpoint_time_s
 from graven.runtime.telemetry import METRICS_CONTENT_TYPE
 from graven.server.access import unauthenticated
-from graven.server.live import Live, events_only_here
+from graven.server.live import Live, only_here
 from graven.server.routes import TEXT, Ask, Endpoint, error_response, json_response
 
 ROLLBACK_NOTE = "rollback of the whole host is only caught by a witness"
@@ -140,7 +140,7 @@ def _operations(live: Live, log: Log) -> dict[str, object]:
             "oldest": None if oldest_us is None else rfc3339(oldest_us),
         },
         "journal": {"bytes": journal_bytes, "segments": segments},
-        "events_only_here": events_only_here(log),
+        "events_only_here": only_here(log),
         "sources": sum(not source.retired for source in registers.sources.values()),
         "tokens": sum(not token.revoked for token in registers.tokens.values()),
         "classes": list(config.classes),

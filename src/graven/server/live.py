@@ -18,8 +18,8 @@ from graven.config import Config
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Broken, Busy
 from graven.ingest import Pipeline
-from graven.journal.segment import list_segments
 from graven.log.history import checkpoint_time_s
+from graven.log.view import events_only_here
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import Metrics, get_logger
 from graven.server.body import Allowance
@@ -197,26 +197,22 @@ class Live:
         watch("graven_reads_in_flight", "Reads running or waiting.", lambda: self.reads.busy)
         watch("graven_writer_up", "1 while the writer works, 0 once it stopped.", lambda: float(writer.error is None))
         watch("graven_publisher_up", "1 while checkpoints are made.", lambda: float(log.publisher.error is None))
-        watch("graven_events_only_here", "Events that no recovery kit opens.", lambda: events_only_here(log))
+        watch("graven_events_only_here", "Events that no recovery kit opens.", lambda: only_here(log))
         watch("graven_window_ids", "Ids the idempotency window holds.", lambda: len(window))
         watch("graven_window_ids_max", "Ids it holds at most.", lambda: self.config.idempotency.max_ids)
         watch("graven_window_age_seconds", "How far back the window reaches now.", window_age_s)
         watch("graven_window_bound_seconds", "How far back it reaches at most.", lambda: window.window_us / 1e6)
 
 
+def only_here(log: Log) -> int:
+    """Events that no recovery kit opens."""
+    return events_only_here(log.directory, log.registers.kit_segment, log.size)
+
+
 def stopped(log: Log) -> Broken | None:
     """Why the log no longer takes or publishes events, None while it does."""
     error = log.writer.error or log.publisher.error
     return error if isinstance(error, Broken) or error is None else Broken(error.what, place=error.place)
-
-
-def events_only_here(log: Log) -> int:
-    """Events that no recovery kit opens: those in segments begun after the newest kit was made."""
-    kit_segment, size = log.registers.kit_segment, log.size
-    if kit_segment is None:
-        return size
-    later = (one.start for one in list_segments(str(log.directory / "journal")) if one.start > kit_segment)
-    return max(0, size - min(later, default=size))
 
 
 def _answer_all(answers: Sequence[tuple[Done, Answer]]) -> None:
