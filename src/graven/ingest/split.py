@@ -1,6 +1,7 @@
 """A body or file taken apart into records, each the verbatim slice that holds it.
 
-Shapes, told by looking: NDJSON and lines of text (a line each, blank ones mean nothing); one JSON object, also one
+Shapes, told by looking: NDJSON (a line each, blank ones mean nothing); lines of text, put together where several make
+one record (`assemble`); one JSON object, also one
 written over several lines; a JSON array; and the containers in which producers deliver lists: CloudTrail's `Records`,
 a Kubernetes `EventList`, `records` of Azure diagnostics, `value` of Microsoft Graph, `items` of Google's reports,
 `entries`, `logs`, `data` and `activities` of others. A container's other fields are not part of its records.
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from graven.ingest.assemble import Assembler, shape_of
 from graven.ingest.record import Record
 
 __all__ = ["split_records", "unpack"]
@@ -47,7 +49,8 @@ def split_records(body: bytes, type_: str = "", around: Mapping[str, str] | None
     text.
     """
     about: Mapping[str, str] = {} if around is None else around
-    return [Record(piece, type_, about) for piece in _pieces(body.removeprefix(_BOM))]
+    pieces, found = _pieces(body.removeprefix(_BOM).strip(b"\r\n"), type_)
+    return [Record(piece, found, about) for piece in pieces]
 
 
 def unpack(document: bytes) -> list[bytes] | None:
@@ -71,27 +74,33 @@ def unpack(document: bytes) -> list[bytes] | None:
 
 
 def _objects(array: bytes) -> list[bytes] | None:
-    """The elements, if every one is an object; so a list of words is no list of records."""
+    """The elements, if every one is an object (or null: nothing); so a list of words is no list of records."""
     try:
-        elements = [bytes(one) for one in _DECODE_RAWS(array)]
+        elements = [element for one in _DECODE_RAWS(array) if (element := bytes(one)) != b"null"]
     except (ValueError, RecursionError):
         return None
     return elements if all(one.startswith(b"{") for one in elements) else None
 
 
-def _pieces(body: bytes) -> Sequence[bytes]:
+def _pieces(body: bytes, type_: str) -> tuple[Sequence[bytes], str]:
+    """(the records, their type: as stated, or where only the whole shows it)."""
     text = body.strip(_SPACE)
     if not text:
-        return ()
+        return (), type_
     if text[:1] in b"[{":
         line, newline, _ = text.partition(b"\n")
         if text[:1] == b"{" and newline and _is_json(line):
-            return _lines(text)
+            return _lines(text), type_
         if (elements := unpack(text)) is not None:
-            return elements
+            return elements, type_
         if _is_json(text):
-            return (text,)
-    return _lines(text)
+            return (text,), type_
+        if text[:1] == b"{":
+            return _lines(text), type_
+    shape = shape_of(text, type_)
+    assembler = Assembler(shape)
+    records = [*assembler.feed(body.split(b"\n")), *assembler.flush()]
+    return records, type_ or ("pgaudit" if shape == "pgaudit-transcript" else "")
 
 
 def _lines(text: bytes) -> list[bytes]:

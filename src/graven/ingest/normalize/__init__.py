@@ -1,12 +1,17 @@
 """One pure file a source type, and the order in which they are asked when a record does not say what it is."""
 
 from graven.ingest.normalize import (
+    accounts,
     anthropic,
+    auditd,
     auth0,
     azure,
     bitbucket,
+    cef,
     cloudtrail,
+    cron,
     databricks,
+    ecs,
     entra,
     gcp,
     github,
@@ -14,13 +19,22 @@ from graven.ingest.normalize import (
     kubernetes,
     m365,
     mongodb_atlas,
+    ocsf,
     okta,
     onelogin,
     openai,
+    pam,
+    pgaudit,
+    postgresql,
     salesforce,
     slack,
     snowflake,
+    sshd,
+    su,
+    sudo,
+    syslog,
     teleport,
+    windows,
     workspace,
 )
 from graven.ingest.record import Normaliser
@@ -29,7 +43,6 @@ __all__ = ["SOURCES"]
 
 SOURCES: tuple[Normaliser, ...] = (
     cloudtrail,
-    kubernetes,
     gcp,
     entra,
     azure,
@@ -48,6 +61,22 @@ SOURCES: tuple[Normaliser, ...] = (
     snowflake,
     onelogin,
     bitbucket,
+    # hosts and databases: lines of text, and journald's JSON
+    auditd,
+    pam,
+    sshd,
+    sudo,
+    su,
+    cron,
+    accounts,
+    pgaudit,
+    postgresql,
+    syslog,
+    # forms that many producers share
+    windows,
+    cef,
+    ocsf,
+    ecs,
     json_usual,
 )
 """The types most often sent first. Where two are equally sure, the first counts; `json_usual` is never more than
