@@ -11,6 +11,8 @@ wanted() {
   have wrk || missing wrk "HTTP figures of the benchmark"
   have initdb || [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] \
     || missing postgresql "the PostgreSQL row of the benchmark"
+  [ -n "$(ls /usr/lib/postgresql/*/lib/pgaudit.so 2>/dev/null)" ] \
+    || missing postgresql-15-pgaudit "tests that read what a real PostgreSQL with pgAudit writes"
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 packages=()

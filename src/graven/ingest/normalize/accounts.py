@@ -96,6 +96,10 @@ _RULES = (
                    r"(?P<change>[^)]{1,500}))?\)"),
         "group changed", "update", "permission", "success",
     ),
+    Rule(
+        re.compile(rf"change {_USER} to '(?P<new>[^']{{1,256}})' in (?P<word>shadow group|group) {_GROUP}"),
+        "change in {word}", "update", "permission", "success",
+    ),
     Rule(re.compile(rf"change GID for {_GROUP} to (?P<new_gid>\d+)"), "change GID", "update", "permission", "success"),
     Rule(
         re.compile(r"user (?P<target_user>\S+) added by (?P<user>\S+) to group (?P<target_group>\S+)"),

@@ -3,8 +3,8 @@
     [node=HOST ]type=TYPE msg=audit(SECONDS.MILLIS:SERIAL): key=value … [0x1d NAME=value …]
 
 Values stand bare, in double quotes, or, where they hold what could break the line, as upper-case hexadecimal without
-quotes; `msg='…'` of a user-space record holds fields of its own. What follows the byte 0x1d are names auditd looked up for the
-numbers before it. Lenient: a stamp or a type that is missing is left empty.
+quotes; `msg='…'` of a user-space record holds fields of its own. What follows the byte 0x1d are names auditd looked up
+for the numbers before it. Lenient: a stamp or a type that is missing is left empty.
 
 Pure, and linear in the length of the line.
 """

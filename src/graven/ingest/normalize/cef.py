@@ -90,17 +90,19 @@ def _split(text_: str, count: int) -> list[str] | None:
 
 def _cef_fields(extension: str) -> dict[str, str]:
     keys: list[re.Match[str]] = []
-    for key in _KEY.finditer(extension):
-        keys.append(key)
+    for found in _KEY.finditer(extension):
+        keys.append(found)
         if len(keys) > _FIELDS_MAX:
             break
     fields: dict[str, str] = {}
     for place, key in enumerate(keys[:_FIELDS_MAX]):
         end = keys[place + 1].start() if place + 1 < len(keys) else len(extension)
         fields.setdefault(key[1], _unescape(extension[key.end() : end].strip()))
-    for key, label in [(name.removesuffix("Label"), value) for name, value in fields.items() if name.endswith("Label")]:
-        if key in fields and label:  # cs1=… cs1Label=…: the label is the field's name
-            fields.setdefault(f"{key}.{label}"[:128], fields[key])
+    for base, label in [
+        (name.removesuffix("Label"), value) for name, value in fields.items() if name.endswith("Label")
+    ]:
+        if base in fields and label:  # cs1=… cs1Label=…: the label is the field's name
+            fields.setdefault(f"{base}.{label}"[:128], fields[base])
     return fields
 
 

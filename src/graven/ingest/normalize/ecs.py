@@ -104,6 +104,8 @@ def _verb(action: str, categories: tuple[str, ...], types: tuple[str, ...]) -> V
         return "login" if "start" in types or found == "other" else found
     if "iam" in categories and found in ("grant", "revoke"):
         return found
+    if "network" in categories:
+        found = "other"
     return next((_VERBS[word] for word in types if _VERBS.get(word, "other") != "other"), found)
 
 

@@ -5,7 +5,8 @@ pattern whose named groups are fields of the event, so that a program's messages
 
     user → actor.name      uid → actor.id       credential → actor.credential     session → actor.session
     ip → origin.ip         device → origin.device       reason → reason
-    target_user, target_group, target_host, target_file → a target of that type        all other groups → data
+    target_user, target_group, target_host, target_file → a target of that type
+    word → the action alone      all other groups → data
 
 A line names no year and often no zone. Both are taken from `around` ("time": when the line was met; "zone": an
 offset), and the label `graven.time_assumed` says what was assumed; without them such a line has no time, and the label
@@ -35,6 +36,7 @@ _MONTHS = {
 _BSD = re.compile(r"(\w{3}) +(\d{1,2})(?: (\d{4}))? (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?", re.ASCII)
 _ZONE = re.compile(r"([+-])(\d\d):?(\d\d)", re.ASCII)
 _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ ?(.*)\]\Z", re.DOTALL | re.ASCII)
+_PAM = re.compile(r"pam_\w{1,64}\(")
 _FUTURE_DAYS_MAX = 2
 _TARGETS = ("user", "group", "host", "file")
 _JOURNAL_LABELS = {
@@ -96,7 +98,7 @@ def fits_program(document: object, programs: frozenset[str], starts: tuple[str, 
     if head is None:
         return NO
     if head.app:
-        return SURE if _base(head.app) in programs and not head.message.startswith("pam_") else NO
+        return SURE if _base(head.app) in programs and not _PAM.match(head.message) else NO
     return LIKELY if head.form == "" and head.message.startswith(starts) else NO
 
 
@@ -175,6 +177,9 @@ def _event(rule: Rule, groups: dict[str, str], line: HostLine) -> Event:
     if any(actor.values()):
         actor["type"] = "user"
     ip, device = left.pop("ip", None), left.pop("device", None)
+    if ip is None and device is not None and (":" in device or device.replace(".", "").isdigit()):
+        ip, device = device, None
+    left.pop("word", None)  # stands in the action
     reason = left.pop("reason", None) or rule.reason.format_map(_Named(groups)) or None
     targets = [
         Target(type=kind, name=name) for kind in _TARGETS if (name := left.pop(f"target_{kind}", None)) is not None

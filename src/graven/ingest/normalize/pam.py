@@ -12,7 +12,7 @@ TYPE = "pam"
 VERSION = 1
 
 _MODULE = re.compile(
-    r"(?P<module>pam_\w{1,64})(?:\((?P<service>[^():]{1,128}):(?P<facet>[\w-]{1,32})\))?: (?P<rest>.*)\Z", re.DOTALL
+    r"(?P<module>pam_\w{1,64})\((?P<service>[^():]{1,128}):(?P<facet>[\w-]{1,32})\): (?P<rest>.*)\Z", re.DOTALL
 )
 _PAIR = re.compile(r"(?<!\S)(logname|uid|euid|tty|ruser|rhost|user)=(\S*)")
 _WHO = r"(?P<target_user>[^\s(]+)(?:\(uid=(?P<target_uid>\d+)\))?"
@@ -69,7 +69,7 @@ _FAILURE = "authentication failure"
 
 def recognise(document: Document) -> int:
     head = head_of(document)
-    if head is None or not (head.message.startswith("pam_") or _counts_failures(head.message)):
+    if head is None or not (_MODULE.match(head.message) or _counts_failures(head.message)):
         return NO
     return SURE if head.app else LIKELY
 

@@ -196,7 +196,8 @@ def _by_rule(event: Event, message: str) -> bool:
         if found := rule.pattern.match(message):
             groups = {name: value for name, value in found.groupdict().items() if value}
             event.action = rule.action.format_map(groups)
-            event.verb, event.category, event.outcome = rule.verb, rule.category, rule.outcome or event.outcome
+            event.verb = rule.verb if rule.verb != "other" else event.verb
+            event.category, event.outcome = rule.category, rule.outcome or event.outcome
             if rule.reason:
                 event.reason = rule.reason.format_map(groups)
             user = groups.pop("user", None) or groups.pop("identity", None)

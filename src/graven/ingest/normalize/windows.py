@@ -30,14 +30,19 @@ VERSION = 1
 
 
 _INSERTS: dict[int, tuple[str, ...]] = {
-    4624: ("SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId", "TargetUserSid",
-           "TargetUserName", "TargetDomainName", "TargetLogonId", "LogonType", "LogonProcessName", "AuthenticationPackageName",
-           "WorkstationName", "LogonGuid", "TransmittedServices", "LmPackageName", "KeyLength", "ProcessId",
-           "ProcessName", "IpAddress", "IpPort"),
-    4625: ("SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId", "TargetUserSid",
-           "TargetUserName", "TargetDomainName", "Status", "FailureReason", "SubStatus", "LogonType", "LogonProcessName",
-           "AuthenticationPackageName", "WorkstationName", "TransmittedServices", "LmPackageName", "KeyLength",
-           "ProcessId", "ProcessName", "IpAddress", "IpPort"),
+    1102: ("SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId"),
+    4624: (
+        "SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId", "TargetUserSid",
+        "TargetUserName", "TargetDomainName", "TargetLogonId", "LogonType", "LogonProcessName",
+        "AuthenticationPackageName", "WorkstationName", "LogonGuid", "TransmittedServices",
+        "LmPackageName", "KeyLength", "ProcessId", "ProcessName", "IpAddress", "IpPort",
+    ),
+    4625: (
+        "SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId", "TargetUserSid",
+        "TargetUserName", "TargetDomainName", "Status", "FailureReason", "SubStatus", "LogonType",
+        "LogonProcessName", "AuthenticationPackageName", "WorkstationName", "TransmittedServices",
+        "LmPackageName", "KeyLength", "ProcessId", "ProcessName", "IpAddress", "IpPort",
+    ),
     4634: ("TargetUserSid", "TargetUserName", "TargetDomainName", "TargetLogonId", "LogonType"),
     4672: ("SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId", "PrivilegeList"),
     4688: ("SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId", "NewProcessId", "NewProcessName",

@@ -1,6 +1,6 @@
 """What a Windows event id means, by channel: a table, a line an event.
 
-event id, verb, category, outcome (`-`: the event does not say), what is acted upon, the event's title in Microsoft's words
+event id, verb, category, outcome (`-`: the event does not say), what is acted upon, the event's own title
 """
 
 from dataclasses import dataclass
