@@ -43,6 +43,7 @@ __all__ = ["SOURCES"]
 
 SOURCES: tuple[Normaliser, ...] = (
     cloudtrail,
+    kubernetes,
     gcp,
     entra,
     azure,
