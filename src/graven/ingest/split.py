@@ -99,7 +99,8 @@ def _pieces(body: bytes, type_: str) -> tuple[Sequence[bytes], str]:
             return _lines(text), type_
     shape = shape_of(text, type_)
     assembler = Assembler(shape)
-    records = [*assembler.feed(body.split(b"\n")), *assembler.flush()]
+    found = [*assembler.feed(body.split(b"\n")), *assembler.flush()]
+    records = [piece for record in found if (piece := record.strip(_SPACE))]
     return records, type_ or ("pgaudit" if shape == "pgaudit-transcript" else "")
 
 

@@ -17,7 +17,7 @@ from graven.ingest.normalize.host_line import said
 from graven.ingest.protocol.syslog_header import parse_header
 from graven.ingest.record import NO, SURE, Document, Record, Unparsed
 from graven.ingest.times import read_time
-from graven.ingest.words import category_of, verb_of
+from graven.ingest.words import category_of, verb_of, words_of
 
 __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
@@ -42,6 +42,7 @@ _OUTCOMES: dict[str, Outcome] = {
     "deny": "denied", "denied": "denied", "block": "denied", "blocked": "denied", "drop": "denied", "dropped": "denied",
     "reject": "denied", "rejected": "denied", "unauthorized": "denied",
 }  # fmt: skip
+_AUTHENTICATION = frozenset({"auth", "authentication"})
 _MONTHS = {
     name: at
     for at, name in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)
@@ -163,12 +164,15 @@ def _event(
         )
         if id_ or name_
     ]
+    verb = verb_of(words)
+    if verb == "other" and not _AUTHENTICATION.isdisjoint(words_of(words)):
+        verb = "login"
     labels = {"cef.vendor": vendor, "cef.product": product, "cef.version": version, "cef.signature": signature}
     if hostname:
         labels["syslog.hostname"] = hostname
     return Event(
         action=(name or signature or "CEF")[:TEXT_MAX],
-        verb=verb_of(words),  # type: ignore[arg-type]
+        verb=verb,  # type: ignore[arg-type]
         category=category_of(words),  # type: ignore[arg-type]
         outcome=outcome,
         reason=get("reason", "deviceCustomReason"),
