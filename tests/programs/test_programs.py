@@ -69,7 +69,7 @@ def test_asgi(server: Server, recorder: Recorder) -> None:
 
         async def send(_: Any) -> None: ...
 
-        receive: Callable[[], Awaitable[Any]] = asyncio.Event().wait  # type: ignore[assignment]
+        receive: Callable[[], Awaitable[Any]] = asyncio.Event().wait
         await wrapped(scope, receive, send)
 
     asyncio.run(ask("DELETE", "/invoices/7"))
