@@ -42,6 +42,7 @@ from graven.journal.mark import COMMITTED, Mark, MarkFile, read_mark
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
+from graven.keys.rewrap import finish_rewrap
 from graven.keys.rotation import promote
 from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner, ReceiptSigner, Signer, open_signer
@@ -309,6 +310,7 @@ class Log:
         declare_loss: str | None = None,
         give_up: Callable[[], bool] | None = None,
     ) -> "Log":
+        finish_rewrap(keyring)
         promote(keyring)  # what a change of keys left to do
         signer = open_signer(config.keys.log, keyring)
         config = _with_keys_of(signer, config, directory, files)

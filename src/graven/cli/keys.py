@@ -9,6 +9,7 @@ from graven.cli.files import read_file, write_private
 from graven.cli.options import dir_option, file_argument, json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.rotate import command as rotate_command
+from graven.cli.rotate import held
 from graven.cli.signed import highest_size
 from graven.cli.writing import open_writing, recorded
 from graven.config import CONFIG_NAME, Config, load_config
@@ -17,6 +18,7 @@ from graven.core.errors import BadInput
 from graven.core.note import format_vkey
 from graven.keys import kit
 from graven.keys.passphrase import Passphrase, read_passphrase
+from graven.keys.rewrap import rewrap
 from graven.keys.signer import LogSigner
 from graven.log.acts import KEYS_BACKUP
 from graven.runtime.clock import SystemClock
@@ -159,6 +161,37 @@ def replicate(replica: Path, directory: Path, as_json: bool) -> None:
     print_line(f"{shown(replica)} is a copy of the keyring: {counted(written, 'file')} written")
     if not named:
         print_line("It is not kept up to date yet: add it to [keys] replicas in graven.toml.")
+
+
+@command.command("rewrap")
+@dir_option
+@path_option("--new-passphrase-file", "new_passphrase_file", "Seal the keyring with the passphrase in this file.")
+@click.option("--no-passphrase", is_flag=True, help="Leave the keyring unsealed.")
+@json_option
+def rewrap_command(directory: Path, new_passphrase_file: Path | None, no_passphrase: bool, as_json: bool) -> None:
+    """Make a new key-encryption key and wrap every data key under it, in every replica; nothing else is rewritten.
+
+    Without an option the passphrase stays. Stop the server for it. When cut off, call it again with the same options;
+    the keyring opens at every step. Kits made before open what they opened: make a new one, destroy the old.
+    """
+    if new_passphrase_file is not None and no_passphrase:
+        raise BadInput("the keyring is sealed or it is not", mend="--new-passphrase-file FILE, or --no-passphrase")
+    config = load_config(directory / CONFIG_NAME)
+    with held(directory):
+        keyring = open_keyring(directory, config)
+        passphrase = read_configured_passphrase(config) if keyring.sealed else None
+        if new_passphrase_file is not None or no_passphrase:
+            passphrase = read_passphrase(str(new_passphrase_file)) if new_passphrase_file is not None else None
+        count = rewrap(keyring, passphrase)
+    if as_json:
+        print_json({"files": count, "sealed": passphrase is not None})
+        return
+    print_line(f"{counted(count, 'file')} of data keys wrapped under a new key-encryption key")
+    if new_passphrase_file is not None:
+        print_line(
+            "The keyring opens by the new passphrase: let [keys] passphrase_file, or the environment, name its file."
+        )
+    print_line("Make a new recovery kit now, and destroy the old ones: they open what they opened before.")
 
 
 def _config(directory: Path) -> Config | None:

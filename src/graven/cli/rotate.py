@@ -46,7 +46,7 @@ def command(step: str, directory: Path, as_json: bool) -> None:
 
 
 def _begin(directory: Path, as_json: bool) -> None:
-    with _held(directory):
+    with held(directory):
         rotation = begin(open_keyring(directory, load_config(directory / CONFIG_NAME)))
     with _opened(directory) as log:
         size = log.publish().checkpoint.size
@@ -68,7 +68,7 @@ def _finish(directory: Path, as_json: bool) -> None:
         _check_followed(directory, len(read_rotation(keyring).handovers))
         with _opened(directory) as log:
             log.publish()
-    with _held(directory):
+    with held(directory):
         keyring = open_keyring(directory, config)
         if read_rotation(keyring).step == "begun":
             LogSigner(keyring).hand_over(SystemClock().now_us() // US_PER_S)
@@ -94,7 +94,7 @@ def _finish(directory: Path, as_json: bool) -> None:
 
 
 def _receipt(directory: Path, as_json: bool) -> None:
-    with _held(directory):
+    with held(directory):
         key = renew_receipt_key(open_keyring(directory, load_config(directory / CONFIG_NAME)))
     if as_json:
         print_json({"receipt_vkey": format_vkey(key)})
@@ -125,7 +125,7 @@ _WORDS = {
 
 
 @contextmanager
-def _held(directory: Path) -> Iterator[None]:
+def held(directory: Path) -> Iterator[None]:
     """The log's lock, so that no server signs meanwhile. Raises BadInput while one runs."""
     try:
         lock = Lock(directory, wait_s=0)
@@ -143,7 +143,7 @@ def _held(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(directory: Path) -> Iterator[Log]:
-    with _held(directory):
+    with held(directory):
         pass
     with Log.open(directory) as log:
         yield log

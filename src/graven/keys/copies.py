@@ -31,11 +31,13 @@ _log = logging.getLogger("graven.keys")
 class Copies:
     """The directories of one keyring, the primary first. `notes` says what was found wrong and worked around."""
 
-    __slots__ = ("_files", "directories", "notes")
+    __slots__ = ("_files", "also", "directories", "notes")
 
     def __init__(self, directories: Sequence[str], files: Files) -> None:
         self.directories = tuple(directories)
         self.notes: list[str] = []
+        self.also: bytes | None = None
+        """A `keyring.json` that a copy may hold in the place of the primary's: the one that is to be, or just was."""
         self._files = files
 
     def path(self, name: str) -> str:
@@ -124,7 +126,7 @@ class Copies:
                     place=path,
                     mend="bring the directory back (or mount it); or take it out of [keys] replicas, or make it anew",
                 )
-            if expected is not None and data != expected:
+            if expected is not None and data != expected and data != self.also:
                 raise Broken(
                     "this replica is not a copy of the keyring",
                     place=path,

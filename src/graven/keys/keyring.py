@@ -5,6 +5,7 @@
     data/<segment start, 20 digits>.<n>.json       the wrapped data keys of a segment; n counts the files of one start
     highest-checkpoint    the newest checkpoint ever signed; the signer's business
     rotation.json, next.ed25519, next.mldsa44      a change of the signing keys (rotation.py)
+    rewrap.json           a re-wrapping that is under way (pending.py)
 
 Invariants: a data key is durable in every copy before `new_data_keys` returns, so before anything is sealed under it.
 A destroyed key is gone from every copy when `destroy` returns. A damaged file is refused or read from a replica, and
@@ -13,6 +14,7 @@ never yields another key. Nothing is created implicitly: `create` and `replicate
 Losing every copy of the keyring loses the events, not the proofs.
 """
 
+import contextlib
 import os
 import re
 import threading
@@ -27,6 +29,7 @@ from graven.core.spelling import check_number
 from graven.keys.copies import DATA_DIRECTORY, Copies, install, read_private, require_private_directory
 from graven.keys.datakey import KINDS, DataKey, Kind, decode_data_keys, encode_data_keys, make_data_key
 from graven.keys.passphrase import SCRYPT_N, Passphrase
+from graven.keys.pending import REWRAP_FILE, Pending, parse_pending
 from graven.keys.rootkeys import (
     HIGHEST_FILE,
     KEY_FILES,
@@ -57,9 +60,18 @@ class Keyring:
     """An open keyring. Threads may share it; across processes, changes made by one are seen by the others at once."""
 
     def __init__(
-        self, copies: Copies, origin: str, kek: bytes, window_key: bytes, passphrase: Passphrase | None
+        self,
+        copies: Copies,
+        origin: str,
+        kek: bytes,
+        window_key: bytes,
+        passphrase: Passphrase | None,
+        pending: Pending | None = None,
     ) -> None:
         """Use `create` or `open`."""
+        self.next_kek = pending.next_kek(kek) if pending is not None and pending.step == "wrapping" else None
+        self.pending = pending
+        """A re-wrapping that is under way (`rewrap.py`)."""
         self.origin = origin
         self.window_key = window_key
         self._kek = kek
@@ -108,7 +120,15 @@ class Keyring:
         for place in directories:
             require_private_directory(place)
         copies = Copies(directories, LocalFiles() if files is None else files)
-        opened = copies.read(KEYRING_FILE, lambda data, path: parse_keyring_file(data, passphrase, place=path))
+        pending = copies.read(REWRAP_FILE, lambda data, path: parse_pending(data, place=path) if data else None)
+        if pending is not None and not _has(directory, REWRAP_FILE) and _has(directory, KEYRING_FILE):
+            pending = pending if pending.step == "wrapping" else None  # a replica's, older than the primary
+        opened: tuple[str, bytes, bytes, bool] | None
+        if pending is not None and pending.step == "commit":
+            copies.also = pending.files[KEYRING_FILE]
+            opened = parse_keyring_file(copies.also, passphrase, place=f"{directory}/{REWRAP_FILE}")
+        else:
+            opened = copies.read(KEYRING_FILE, lambda data, path: parse_keyring_file(data, passphrase, place=path))
         if opened is None:
             raise BadInput(
                 "there is no keyring here",
@@ -118,7 +138,15 @@ class Keyring:
         origin, kek, window_key, sealed = opened
         if passphrase is not None and not sealed:
             copies.note(f"{copies.path(KEYRING_FILE)} is not sealed: the passphrase given was not needed")
-        return cls(copies, origin, kek, window_key, passphrase if sealed else None)
+        if pending is not None and pending.origin != origin:
+            raise Broken("a re-wrapping of another keyring lies here", place=f"{directory}/{REWRAP_FILE}")
+        try:
+            return cls(copies, origin, kek, window_key, passphrase if sealed else None, pending)
+        except Broken as error:
+            if _has(directory, REWRAP_FILE):
+                raise
+            copies.note(f"a replica has a {REWRAP_FILE} of before: {error.what}")
+            return cls(copies, origin, kek, window_key, passphrase if sealed else None)
 
     @property
     def directory(self) -> str:
@@ -154,7 +182,7 @@ class Keyring:
         keys = [make_data_key(name, kind) for name in classes for kind in KINDS]
         with self._copies.locked():
             n = len(self._data_files(segment_start))
-            self._copies.write(_data_file(segment_start, n), encode_data_keys(keys, self._kek))
+            self._copies.write(_data_file(segment_start, n), encode_data_keys(keys, self.next_kek or self._kek))
         return {(key.class_name, key.kind): (key.id, key.key) for key in keys}
 
     def data_key(self, key_id: bytes, segment_start: int | None = None) -> bytes | None:
@@ -210,6 +238,9 @@ class Keyring:
 
     def signing_key(self, file: str) -> str:
         """The text (`PRIVATE+KEY+…`) of one of SIGNING_FILES. Raises BadInput or Broken if it does not open."""
+        if self.pending is not None and file in self.pending.files:
+            place = self._copies.path(REWRAP_FILE)
+            return parse_signing_file(self.pending.files[file], file, self.origin, self._passphrase, place=place)
         text = self._copies.read(
             file, lambda data, path: parse_signing_file(data, file, self.origin, self._passphrase, place=path)
         )
@@ -229,8 +260,24 @@ class Keyring:
         """What `accept(data, path)` makes of a file of the keyring; None if no copy has it. Raises as `accept`."""
         return self._copies.read(name, accept)
 
-    def write_file(self, name: str, data: bytes, *, wipe: bool = False) -> None:
-        """Put a file into every copy, durably, the primary last; `wipe`: over the old bytes. Raises Busy, Broken."""
+    def wrap_data(self, kek: bytes) -> int:
+        """Wrap every file of data keys under `kek`, durably in every copy; how many there are. Raises Busy, Broken."""
+        listed = sorted(self._listed())
+        for start, n in listed:
+            name = _data_file(start, n)
+            keys = self._copies.read(name, self._decode) or ()
+            self._copies.write(name, encode_data_keys(keys, kek), wipe=True)
+        return len(listed)
+
+    def forget_pending(self, keyring_file: bytes) -> None:
+        """Nothing is under way any more; copies may hold this `keyring.json`."""
+        self.pending, self._copies.also = None, keyring_file
+
+    def write_file(self, name: str, data: bytes, *, wipe: bool = False, also: bytes | None = None) -> None:
+        """Put a file into every copy, durably, the primary last; `wipe`: over the old bytes. `also`: a `keyring.json`
+        that copies may hold already. Raises Busy, Broken.
+        """
+        self._copies.also = also or self._copies.also
         self._copies.write(name, data, wipe=wipe)
 
     def remove_file(self, name: str) -> None:
@@ -239,7 +286,7 @@ class Keyring:
 
     def root_keys(self) -> RootKeys:
         """All keys but the data keys, in clear: for a recovery kit. Keys that are to come are among them."""
-        coming = [file for file in KEY_FILES if file not in SIGNING_FILES and Path(self._copies.path(file)).exists()]
+        coming = [file for file in KEY_FILES if file not in SIGNING_FILES and _size(self._copies.path(file))]
         signing = {file: self.signing_key(file) for file in (*SIGNING_FILES, *coming)}
         return RootKeys(self.origin, self._kek, self.window_key, signing)
 
@@ -298,13 +345,13 @@ class Keyring:
             copies = Copies([directory], files)
             for name in stale:
                 copies.write(name, contents[name], wipe=True)
-            for name in KEY_FILES.keys() - contents.keys():  # of a change of keys that is over
+            for name in {REWRAP_FILE, *KEY_FILES} - contents.keys():  # of a change that is over
                 copies.remove(name)
             return len(stale)
 
     def _whole_files(self) -> Iterator[tuple[str, bytes]]:
         """The primary's files, (name, bytes); those of data keys only if they are whole."""
-        for name in (KEYRING_FILE, HIGHEST_FILE, ROTATION_FILE, *KEY_FILES):
+        for name in (KEYRING_FILE, HIGHEST_FILE, ROTATION_FILE, REWRAP_FILE, *KEY_FILES):
             if (data := read_private(self._copies.path(name))) is not None:
                 yield name, data
         for start, n in self._listed():
@@ -345,6 +392,9 @@ class Keyring:
         return keys
 
     def _decode(self, data: bytes, path: str) -> tuple[DataKey, ...]:
+        if self.next_kek is not None:  # wrapped under this one already, or not yet
+            with contextlib.suppress(Broken):
+                return decode_data_keys(data, self.next_kek, place=path)
         return decode_data_keys(data, self._kek, place=path)
 
     def _accept_data(self, data: bytes, path: str) -> bytes:
@@ -368,7 +418,7 @@ class Keyring:
 
     def _destroy_in(self, name: str, key_id: bytes) -> bool:
         good = self._copies.read(name, self._decode) or ()
-        target = encode_data_keys([key for key in good if key.id != key_id], self._kek)
+        target = encode_data_keys([key for key in good if key.id != key_id], self.next_kek or self._kek)
         found = False
         for path, data in reversed(self._copies.read_all(name)):
             try:
@@ -393,6 +443,10 @@ def _directories(directory: str, replicas: Sequence[str]) -> tuple[str, ...]:
 
 def _data_file(segment_start: int, n: int) -> str:
     return f"{DATA_DIRECTORY}/{segment_start:0{SEGMENT_DIGITS}d}.{n}.json"
+
+
+def _has(directory: str, name: str) -> bool:
+    return Path(directory, name).exists()
 
 
 def _size(path: str) -> int | None:

@@ -23,6 +23,7 @@ from graven.keys.datakey import decode_data_keys
 from graven.keys.keyfile import format_document, parse_document, take
 from graven.keys.keyring import DATA_FILE, Keyring
 from graven.keys.passphrase import SCRYPT_N, Passphrase, open_sealed, seal
+from graven.keys.rewrap import require_no_rewrap
 from graven.keys.rootkeys import (
     KEY_FILES,
     KEYRING_FILE,
@@ -70,6 +71,7 @@ def backup(
     """
     if (passphrase is not None) is plain:
         raise BadInput("a recovery kit is either sealed by a passphrase or, when explicitly asked for, plain")
+    require_no_rewrap(keyring)
     with keyring.locked():  # so that no change of keys is under way
         data = {name: text.decode() for name, text in keyring.data_files()}
         files = {name: text.decode() for name, text in format_root_keys(keyring.root_keys(), None).items()}

@@ -23,6 +23,7 @@ from graven.core.note import Key, SecretKey, format_skey, format_vkey, parse_vke
 from graven.keys.datakey import KEY_BYTES
 from graven.keys.keyfile import RECOVER, format_document, parse_document, take
 from graven.keys.keyring import Keyring
+from graven.keys.rewrap import require_no_rewrap
 from graven.keys.rootkeys import (
     KEY_FILES,
     LOG_ED25519_FILE,
@@ -121,6 +122,7 @@ def begin(keyring: Keyring) -> Rotation:
 
     Raises BadInput while a hand-over is not finished, or after 64 of them.
     """
+    require_no_rewrap(keyring)
     with keyring.locked():
         rotation = read_rotation(keyring)
         if rotation.step == "begun":
@@ -160,6 +162,7 @@ def promote(keyring: Keyring) -> None:
 
 def renew_receipt_key(keyring: Keyring) -> Key:
     """A new receipt key in the place of the old, whose bytes are overwritten; the next start certifies it."""
+    require_no_rewrap(keyring)
     with keyring.locked():
         line = _new_line(RECEIPT_FILE, keyring.origin)
         keyring.write_file(RECEIPT_FILE, keyring.seal_signing_file(RECEIPT_FILE, line), wipe=True)
