@@ -502,6 +502,8 @@ class Log:
         self._lock.release()
 
     def _record_start(self, found: Recovered, *, serve: bool, reason: str | None) -> None:
+        if found.unsaid_loss is not None:  # first: the event right behind lost slots names them
+            self._say_lost(*found.unsaid_loss)
         registers = self.registers
         rows = _unnamed_cuts(self.directory, found, registers.torn)
         for name, row in rows.items():
@@ -547,6 +549,12 @@ class Log:
         if coming and self.registers.coming != coming:
             vkeys = [format_vkey(key) for key in signer.keys]
             self.append_act(acts.KEYS_ROTATE, {"vkeys": vkeys, "next_vkeys": list(coming)})
+
+    def _say_lost(self, start: int, end: int) -> None:
+        root = encode_base64(self.writer.state.tail.range.root())
+        self.append_act(acts.HEAL, {"lost": [[start, end]], "size": end, "root": root})
+        if self.published.checkpoint.size == end:
+            self.publisher.history.pin(end, self.published.data)
 
     def _save_registers(self, shown: SignedCheckpoint) -> None:
         registers, size = self.registers, shown.checkpoint.size

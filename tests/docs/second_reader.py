@@ -42,10 +42,11 @@ class Slot:
     event: bytes | None = None
     raw: bytes | None = None
     erasure: int | None = None
+    lost: bytes | None = None
 
     @property
     def entry(self) -> bytes:  # section 2
-        return sha(self.head, self.d_event, self.d_raw)
+        return self.lost or sha(self.head, self.d_event, self.d_raw)
 
 
 @dataclass
@@ -182,7 +183,7 @@ def read_block(frame: Frame, log_id: bytes, keys: dict[bytes, bytes]) -> list[Sl
     for _ in range(frame.sections):
         begin = take.at
         kind, name = take.u8(), take(take.u8())
-        need(1 <= kind <= 4 and 1 <= len(name) <= 32, "a section of no kind or class")
+        need(1 <= kind <= 5 and 1 <= len(name) <= 32, "a section of no kind or class")
         count, where = take.u32(), list(range(frame.count))
         if take.u8():
             runs = [(take.u32(), take.u32()) for _ in range(take.u32())]
@@ -195,8 +196,13 @@ def read_block(frame: Frame, log_id: bytes, keys: dict[bytes, bytes]) -> list[Sl
         erasure, body = take.u64(), payload(take.u32())
         need((kind > 2) == (erasure != NO_ERASURE), "only a husk names an erasure")
         covered[kind in (2, 4)] += where
-        if kind > 2:  # section 10
+        if kind == 5:  # section 10: lost
+            need(not any(key_id) and not any(nonce) and len(body) == 32 * len(where), "more than entries")
+            for number, at in enumerate(where):
+                slots[at].lost, slots[at].erasure = body[32 * number : 32 * number + 32], erasure
+        elif kind > 2:  # section 10
             fill_husk(kind, [slots[at] for at in where], body, erasure)
+        if kind > 2:
             continue
         need(key_id in keys, "a key that is not there")
         plain = AESGCM(keys[key_id]).decrypt(nonce, body, b"graven/section/1\n" + log_id + label)

@@ -74,9 +74,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
     lose_an_acknowledged_event(directory)
     with app.Log.open(directory, declare_loss="a reason"):
         pass
+    graven("backup", f"{directory}.old", "--dir", str(directory))
+    directory.rename(f"{directory}.newer")  # and back from before the act that the backup was
+    graven("restore", f"{directory}.old", "--dir", str(directory), "--mirror", f"{directory}.newer")
     found: dict[str, list[dict[str, object]]] = {}
     with app.open_view(directory) as view:
         for record in view.records(0, view.size):
+            if record.state == "lost":
+                continue
             assert record.event is not None and record.head is not None
             event = json.loads(record.event)
             assert (record.class_name == SELF_CLASS) == (record.head.source == SELF_SOURCE)

@@ -1,21 +1,28 @@
-"""`graven restore`: bring a copy made by `graven backup` back as a log."""
+"""`graven restore`: bring a copy back as a log; and heal it, where a newer tree was signed than the copy holds."""
 
+import secrets
 from pathlib import Path
 
 import click
 import tomlkit
 
-from graven.app import keys_dir, public_keys
-from graven.cli.options import json_option, path_option
+from graven.app import Log, keys_dir, public_keys
+from graven.audit.site import Site
+from graven.cli.files import read_file
+from graven.cli.healing import Seen, discard, gather_seen, heal_directory, open_mirror
+from graven.cli.options import LOCK_WAIT_S, json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.progress import progress
 from graven.cli.signed import highest_size
 from graven.config import CONFIG_NAME, Config, load_config, read_passphrase
-from graven.core.errors import BadInput
-from graven.journal.files import LocalFiles, write_atomic
+from graven.core.errors import BadInput, Broken
+from graven.journal.files import LocalFiles
+from graven.keys import kit
 from graven.keys.keyring import Keyring
+from graven.keys.passphrase import read_passphrase as read_passphrase_file
 from graven.keys.signer import LogSigner
 from graven.log.backup import bytes_to_copy, copy_log
+from graven.log.heal import Healed
 
 
 @click.command("restore")
@@ -25,20 +32,47 @@ from graven.log.backup import bytes_to_copy, copy_log
     help="Where the log goes: an empty or new directory.",
 )  # fmt: skip
 @path_option("--keys", "keys", "Where its keyring is; without it, where graven.toml says, or DIR.keys.", metavar="DIR")
+@click.option(
+    "--mirror", "mirrors", multiple=True, metavar="URL|DIR",
+    help="Heal with what this mirror or auditor has; may be given again.",
+)  # fmt: skip
+@path_option("--kit", "kit_file", "A recovery kit, where the keyring is gone, too. With --mirror.")
+@path_option("--passphrase-file", "passphrase_file", "The file with the passphrase of the kit.")
+@path_option("--seen", "seen", "The newest checkpoint known, where no mirror shows it. With --mirror.")
 @json_option
-def command(source: Path, directory: Path, keys: Path | None, as_json: bool) -> None:
+def command(
+    source: Path, directory: Path, keys: Path | None, mirrors: tuple[str, ...], kit_file: Path | None,
+    passphrase_file: Path | None, seen: Path | None, as_json: bool,
+) -> None:  # fmt: skip
     """Copy SRC, made by `graven backup`, to DIR, and see whether the keyring beside it is this log's.
 
     A copy that is older than what the log has signed since reads, and refuses to write: going on from it would fork the
-    log. Its way on is a successor: graven init NEW_DIR --successor-of CHECKPOINT_FILE.
+    log. With --mirror it is healed: the entries it lacks are fetched, proved against the newest checkpoint known, and
+    put back as lost; the log goes on in the same tree, and its next event names the indexes that were lost. Where
+    nobody has them, its way on is a successor: graven init NEW_DIR --successor-of CHECKPOINT_FILE.
     """
+    text = (source / CONFIG_NAME).read_bytes() if (source / CONFIG_NAME).is_file() else None
     config = load_config(source / CONFIG_NAME)
     place = keys.absolute() if keys is not None else keys_dir(directory, config)
+    text = _with_keys_dir(text or b"", place) if keys is not None else None
+    if mirrors:
+        _restore_healed(
+            source, directory, config, place, text, mirrors, kit_file, passphrase_file, seen, as_json=as_json
+        )
+        return
+    if kit_file is not None or seen is not None or passphrase_file is not None:
+        raise BadInput(
+            "a log is healed with a mirror", mend="--mirror URL|DIR; or graven keys restore KIT_FILE --seen FILE"
+        )
+    _restore_as_it_was(source, directory, config, place, text, as_json=as_json)
+
+
+def _restore_as_it_was(
+    source: Path, directory: Path, config: Config, place: Path, text: bytes | None, *, as_json: bool
+) -> None:
     highest = _check_keyring(place, config)
     with progress("copying", bytes_to_copy(source), quiet=as_json) as advance:
-        copied = copy_log(source, directory, public_keys(config), progress=advance)
-    if keys is not None:
-        _set_keys_dir(directory / CONFIG_NAME, place)
+        copied = copy_log(source, directory, public_keys(config), config=text, progress=advance)
     size = copied.committed.size
     writable = highest is not None and highest <= size
     if as_json:
@@ -67,8 +101,100 @@ def command(source: Path, directory: Path, keys: Path | None, as_json: bool) -> 
     elif not writable:
         signed = counted(highest, "entry", "entries")
         print_line(f"A tree of {signed} was signed after this copy was made, so it reads, and refuses to write.")
-        print_line("Bring back a newer copy, or go on in a successor:")
+        print_line("Bring back a newer copy, or heal this one with the entries that a mirror or an auditor has:")
+        print_line(f"  graven restore {shown(source)} --dir NEW_DIR --keys {shown(place)} --mirror URL")
+        print_line("Where nobody has them, go on in a successor:")
         print_line(f"  graven init NEW_DIR --successor-of {shown(directory / 'log' / 'checkpoint')}")
+
+
+def _restore_healed(
+    source: Path, directory: Path, config: Config, place: Path, text: bytes | None, mirrors: tuple[str, ...],
+    kit_file: Path | None, passphrase_file: Path | None, seen_file: Path | None, *, as_json: bool,
+) -> None:  # fmt: skip
+    sites = [(name, open_mirror(name)) for name in mirrors]
+    seen = read_file(seen_file) if seen_file is not None else None
+    if not place.exists() and kit_file is None:
+        raise BadInput("there is no keyring to go on with", place=str(place), mend="--kit FILE, or --keys DIR")
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise BadInput("something is there already", place=str(directory), mend="choose an empty or new directory")
+    target = directory.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
+    try:
+        with progress("copying", bytes_to_copy(source), quiet=as_json) as advance:
+            copy_log(source, building, public_keys(config), config=text, progress=advance)
+        checkpoints, healed = _heal(building, config, place, sites, kit_file, passphrase_file, seen, as_json=as_json)
+        if target.exists():
+            target.rmdir()
+        files = LocalFiles()
+        files.rename(str(building), str(target))
+        files.sync_dir(str(target.parent))
+    except OSError as error:
+        discard(building)
+        raise Broken("the log cannot be restored", place=f"{error.filename or target}: {error.strerror}") from None
+    except BaseException:
+        discard(building)
+        raise
+    with Log.open(target, lock_wait_s=LOCK_WAIT_S) as log:  # its first event says what was lost
+        published = log.publish().checkpoint
+        tokens = sum(not token.revoked for token in log.registers.tokens.values())
+    _print_healed(directory, config, place, checkpoints[-1], healed, published.size, tokens, as_json=as_json)
+
+
+def _heal(
+    building: Path, config: Config, place: Path, sites: list[tuple[str, Site]], kit_file: Path | None,
+    passphrase_file: Path | None, seen: bytes | None, *, as_json: bool,
+) -> tuple[list[Seen], Healed]:  # fmt: skip
+    if not place.exists():
+        assert kit_file is not None
+        kit.restore(  # with no mark: it signs nothing before the newest checkpoint is known
+            read_file(kit_file), str(place),
+            passphrase=read_passphrase_file(str(passphrase_file)) if passphrase_file is not None else None,
+            keyring_passphrase=read_passphrase(config), replicas=config.keys.replicas,
+        )  # fmt: skip
+    _check_keyring(place, config)
+    signer = _open_at(place, config)
+    mark = signer.highest() if signer.mark_known else None
+    checkpoints = gather_seen(building, signer.tenures, sites, seen, mark)
+    keyring = Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas)
+    with progress("healing", checkpoints[-1].signed.checkpoint.size * 66, quiet=as_json) as advance:
+        return checkpoints, heal_directory(building, config, keyring, checkpoints, sites, advance)
+
+
+def _print_healed(
+    directory: Path, config: Config, place: Path, newest: Seen, healed: Healed, size: int, tokens: int, *,
+    as_json: bool,
+) -> None:  # fmt: skip
+    lost = healed.end - healed.start
+    if as_json:
+        print_json(
+            {
+                "dir": str(directory.absolute()), "origin": config.origin, "size": size, "published": {"size": size},
+                "keys": str(place), "newest": {"size": newest.signed.checkpoint.size, "where": newest.where},
+                "lost": [[healed.start, healed.end]] if lost else [], "lost_count": lost, "tokens_in_force": tokens,
+                "writable": True,
+            }
+        )  # fmt: skip
+        return
+    print_line(f"restored {shown(config.origin)} to {shown(directory)}, and healed it")
+    print_fields(
+        [
+            ("newest", f"{counted(newest.signed.checkpoint.size, 'entry', 'entries')}, as {newest.where} showed"),
+            ("lost", f"{counted(lost, 'event')}: [{healed.start}, {healed.end})" if lost else "nothing"),
+            ("goes on at", size),
+            ("keys", place),
+        ]
+    )
+    if lost:
+        print_line(f"The event at index {healed.end} names what was lost. The entries stand in the tree, so every")
+        print_line("proof holds; what they said is gone. Whoever still has those events can send them again.")
+    if tokens:
+        print_line(f"{counted(tokens, 'token')} in force as of the copy: one that was revoked since is in force again.")
+        print_line(f"  graven token list --dir {shown(directory)}")
+
+
+def _open_at(place: Path, config: Config) -> LogSigner:
+    return LogSigner(Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas))
 
 
 def _check_keyring(place: Path, config: Config) -> int | None:
@@ -78,7 +204,7 @@ def _check_keyring(place: Path, config: Config) -> int | None:
     """
     if not place.exists():
         return None
-    signer = LogSigner(Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas))
+    signer = _open_at(place, config)
     if signer.origin != config.origin or not set(public_keys(config)) <= set(signer.tenures.every):
         raise BadInput(
             f"the keyring is of another log: {signer.origin!r}, the copy of {config.origin!r}",
@@ -88,8 +214,8 @@ def _check_keyring(place: Path, config: Config) -> int | None:
     return highest_size(signer) if signer.mark_known else None
 
 
-def _set_keys_dir(path: Path, keys: Path) -> None:
-    """Write `[keys] dir` into a configuration file, and leave the rest of it as it is."""
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+def _with_keys_dir(text: bytes, keys: Path) -> bytes:
+    """A configuration with `[keys] dir` set, and the rest of it as it is."""
+    document = tomlkit.parse(text.decode())
     document.setdefault("keys", tomlkit.table())["dir"] = str(keys)
-    write_atomic(LocalFiles(), str(path), tomlkit.dumps(document).encode())
+    return tomlkit.dumps(document).encode()

@@ -73,6 +73,8 @@ def _state(record: Record, proved: _Proved | None) -> str:
         text += ", the end of its frame: committed, not published yet"
     if record.state == "erased":
         return f"erased, as event {record.erasure_index} says; its place is {text}"
+    if record.state == "lost":
+        return f"lost, as event {record.erasure_index} says; its place is {text}"
     return text
 
 

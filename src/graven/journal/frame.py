@@ -23,8 +23,8 @@ DIGEST_SIZE = 32
 MAGIC = b"GRV"
 SEGMENT, BLOCK, INDEX = b"H", b"B", b"X"
 
-EVENTS, RAWS, HUSK_EVENTS, HUSK_RAWS = 1, 2, 3, 4
-KIND_NAMES = {EVENTS: "event", RAWS: "raw", HUSK_EVENTS: "husk of events", HUSK_RAWS: "husk of raws"}
+EVENTS, RAWS, HUSK_EVENTS, HUSK_RAWS, LOST = 1, 2, 3, 4, 5
+KIND_NAMES = {EVENTS: "event", RAWS: "raw", HUSK_EVENTS: "husk of events", HUSK_RAWS: "husk of raws", LOST: "lost"}
 
 COUNT_MAX = 1 << 20
 SECTIONS_MAX = 256
@@ -66,10 +66,12 @@ class FrameHeader:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Part of a block: the events, or the raws, of one class; or the husk of such a section after an erasure.
+    """Part of a block: the events, or the raws, of one class; or the husk of such a section after an erasure; or
+    entries whose events were lost, as a heal put them back.
 
     `positions` is None when the section covers the whole block. `erasure` is the index of the event that names the
-    erasure (husks only, else `NO_ERASURE`). `body` is the ciphertext; of a husk, its clear bytes.
+    erasure (husks) or the loss, else `NO_ERASURE`. `body` is the ciphertext; of a husk, its clear bytes; of lost
+    slots, their entries.
     """
 
     kind: int
@@ -363,12 +365,14 @@ def _decode_section(
     key_id, nonce, erasure, size = _SECTION_FIXED.unpack_from(view, at)
     if (kind in (EVENTS, RAWS)) != (erasure == NO_ERASURE):
         raise ValueError("only a husk names an erasure")
+    if kind == LOST and (size != 32 * count or any(key_id) or any(nonce)):
+        raise ValueError("lost slots are their entries and nothing else")
     return (kind, class_name, positions, count, key_id, nonce, erasure), at + _SECTION_FIXED.size, size
 
 
 def _check_cover(sections: Sequence[Section], count: int) -> None:
     """Every position in exactly one section of events (or its husk), and in at most one of raws (or its husk)."""
-    for kinds, whole in (((EVENTS, HUSK_EVENTS), True), ((RAWS, HUSK_RAWS), False)):
+    for kinds, whole in (((EVENTS, HUSK_EVENTS, LOST), True), ((RAWS, HUSK_RAWS), False)):
         runs = sorted(
             run for s in sections if s.kind in kinds for run in (s.positions or ((0, s.count),)) if run[1] or whole
         )

@@ -46,6 +46,7 @@ WORM_ENABLE = "graven.worm.enable"
 WORM_LOCK = "graven.worm.lock"
 WORM_DOCTOR = "graven.worm.doctor"
 WORM_ALARM = "graven.worm.alarm"
+HEAL = "graven.heal"
 
 ACTS: dict[str, str] = {
     GENESIS: "first event of every log: origin, log id, public keys, configuration hash, sources; what it succeeds",
@@ -75,6 +76,7 @@ ACTS: dict[str, str] = {
     SOURCE_SILENT: "nothing came from an expected source within its time: source, seconds, when it was last heard",
     SOURCE_BACK: "a silent source is heard again: source",
     ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
+    HEAL: "a restored log got back the entries of events that were lost: which, and the size and root it goes on from",
     DISCLOSURE: "entries were opened for somebody outside: what, which, how far, to whom, the document's SHA-256",
     WORM_ENABLE: "a write-once copy was set up, under a trial lock: store",
     WORM_LOCK: "the copy's full lock began: store, days by class, objects and bytes there were",
@@ -100,6 +102,7 @@ _VERBS = {
     AGENT_ENROL: ("grant", "permission"),
     AGENT_REVOKE: ("revoke", "permission"),
     LOSS: ("delete", "admin"),
+    HEAL: ("delete", "admin"),
 }
 
 

@@ -62,11 +62,18 @@ class Copied:
 
 
 def copy_log(
-    directory: Path, target: Path, keys: Sequence[Key], *, files: Files | None = None, progress: Progress | None = None
+    directory: Path,
+    target: Path,
+    keys: Sequence[Key],
+    *,
+    config: bytes | None = None,
+    files: Files | None = None,
+    progress: Progress | None = None,
 ) -> Copied:
     """Copy the log in `directory` to `target`, which must be empty or not be there. A writer may be at work.
 
-    `keys` are the log's public keys. Memory is bounded; time and space go with the size of the log.
+    `keys` are the log's public keys; `config` stands in for its `graven.toml`. Memory is bounded; time and space go
+    with the size of the log.
 
     Raises:
         BadInput: `target` holds something, or there is no log. Disproved: what was read does not hold together; the
@@ -85,7 +92,7 @@ def copy_log(
         shutil.rmtree(building)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy = _Copy(directory, building, files, progress or (lambda _: None))
+        copy = _Copy(directory, building, config, files, progress or (lambda _: None))
         published, committed = copy.everything(keys)
         copy.check(published, committed)
         files.sync_all(str(building))
@@ -111,7 +118,8 @@ def bytes_to_copy(directory: Path) -> int:
 class _Copy:
     """One copy on its way: how many files and bytes it has so far."""
 
-    def __init__(self, source: Path, target: Path, files: Files, progress: Progress) -> None:
+    def __init__(self, source: Path, target: Path, config: bytes | None, files: Files, progress: Progress) -> None:
+        self._config = config
         self._source, self._target, self._disk, self._progress = source, target, files, progress
         self.files = self.bytes = 0
 
@@ -131,7 +139,7 @@ class _Copy:
         self._history(published.size)
         self._policies()
         self._handovers()
-        self._write(CONFIG_FILE, (self._source / CONFIG_FILE).read_bytes())
+        self._write(CONFIG_FILE, self._config or (self._source / CONFIG_FILE).read_bytes())
         self._write("state/committed", encode_mark(COMMITTED, mark))
         self._write("log/checkpoint", note)
         return published, mark

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from graven.core.commitment import NO_RAW, Head, format_head, parse_head
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaves
-from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, RAWS, Runs, Section
+from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, LOST, RAWS, Runs, Section
 from graven.log.seal import DataKey, Heads, salts_of, seal, unseal, zstd
 
 SectionKeys = Mapping[tuple[str, int], DataKey]
@@ -178,6 +178,11 @@ def decode_husk(section: Section, place: str) -> list[tuple[bytes, bytes, bytes]
     return slots
 
 
+def lost_entries(section: Section) -> list[bytes]:
+    """The entries of lost slots, in index order."""
+    return [section.body[at : at + 32] for at in range(0, len(section.body), 32)]
+
+
 def encode_husk(kind: int, slots: Sequence[tuple[bytes, bytes, bytes]]) -> bytes:
     """The clear body of a husk; the inverse of `decode_husk`."""
     if kind == HUSK_RAWS:
@@ -201,9 +206,13 @@ def _open_mixed(sections: Sequence[Section], count: int, find: FindKey, log_id: 
     digests: list[bytes | None] = [None] * count
     raw_digests: list[bytes | None] = [NO_RAW] * count
     stated: dict[int, bytes] = {}  # what a husk of events says of its raws
+    lost: dict[int, bytes] = {}
     unreadable: list[Section] = []
     for section in sections:
         where = section.indexes()
+        if section.kind == LOST:
+            lost |= zip(where, lost_entries(section), strict=True)
+            continue
         if section.kind in (HUSK_EVENTS, HUSK_RAWS):
             for position, (head, event, raw) in zip(where, decode_husk(section, place), strict=True):
                 raw_digests[position] = raw
@@ -228,8 +237,8 @@ def _open_mixed(sections: Sequence[Section], count: int, find: FindKey, log_id: 
     if any(raw_digests[position] != raw for position, raw in stated.items()):
         raise Disproved("a husk of events and another section state different raws", place=place)
     entries = [
-        None if head is None or digest is None or raw is None else sha256(head + digest + raw).digest()
-        for head, digest, raw in zip(heads, digests, raw_digests, strict=True)
+        lost.get(position) if head is None or digest is None or raw is None else sha256(head + digest + raw).digest()
+        for position, (head, digest, raw) in enumerate(zip(heads, digests, raw_digests, strict=True))
     ]
     return Opened(entries, [None if head is None else parse_head(head).source for head in heads], unreadable)
 

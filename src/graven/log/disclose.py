@@ -5,7 +5,6 @@ auditor's. Nothing is recorded here; who hands a document over appends `graven.d
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from graven.core.challenge import draw, open_challenge
 from graven.core.challenge_answer import ChallengeAnswer, Shown
@@ -15,9 +14,9 @@ from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import compact_range_at, prove_inclusion, prove_range
 from graven.core.note import Key, format_vkey
 from graven.core.range import MAX_RANGE_ENTRIES, Closed, Opened, OpenedRange, verify_opened_range
-from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_nodes, width_at
+from graven.core.tile import tile_nodes
 from graven.keys.signature import verify_signature
-from graven.log.tail import disk_fetch
+from graven.log.tail import disk_fetch, entry_at
 from graven.log.types import Record
 from graven.log.view import View
 
@@ -106,23 +105,13 @@ def opened(record: Record, *, event: bool, raw: bool) -> Opened | None:
     return Opened(format_head(record.head), shown_event, shown_raw)
 
 
-def entry_at(log: Path, index: int, size: int) -> bytes:
-    """An entry of the published tree, from its bundle. Raises Disproved, or OSError where the bundle is missing."""
-    bundle = index // WIDTH
-    width = width_at(0, bundle, size)
-    fetch = disk_fetch(log)
-    try:
-        data = fetch(bundle_path(bundle, width))
-    except FileNotFoundError:
-        data = fetch(bundle_path(bundle))[: 34 * width]
-    return decode_entries(data, width, place=bundle_path(bundle, width))[index % WIDTH]
-
-
 def _row(view: View, record: Record, size: int, *, event: bool, raw: bool) -> Opened | Closed:
     found = opened(record, event=event, raw=raw)
     if found is not None:
         return found
-    return Closed(record.entry if record.entry is not None else entry_at(view.directory / "log", record.index, size))
+    if record.entry is not None:
+        return Closed(record.entry)
+    return Closed(entry_at(disk_fetch(view.directory / "log"), record.index, size))
 
 
 def _of(record: Record, source: int | None) -> bool:

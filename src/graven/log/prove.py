@@ -59,6 +59,11 @@ def evidence(
     disclose_raw: bool = True,
 ) -> bytes:
     """A `graven-evidence/v1` document; what is not disclosed is shown as its digest. Raises as `prove`."""
+    if record.state == "lost":
+        raise BadInput(
+            f"index {record.index} was lost, as event {record.erasure_index} says: there is nothing to disclose",
+            mend="its bare proof shows that an entry stands there: --tlog-proof",
+        )
     proof = prove(directory, record, published)
     assert record.head is not None and record.event_digest is not None
     event: Disclosed | Withheld = Withheld(record.event_digest)

@@ -30,8 +30,9 @@ from graven.log.reader import JournalReader, KeyFinder
 from graven.log.tail import Tail, remove_larger
 
 _REMEDY = (
-    "bring back the newest copy of the journal; or, where no published checkpoint is lost, `graven recover "
-    "--declare-loss`; or begin a successor: `graven init NEW_DIR --successor-of CHECKPOINT_FILE`"
+    "bring back the newest copy of the journal; or heal a copy with what a mirror has: `graven restore --mirror`; or, "
+    "where no published checkpoint is lost, `graven recover --declare-loss`; or a successor: `graven init NEW_DIR "
+    "--successor-of CHECKPOINT_FILE`"
 )
 
 
@@ -58,6 +59,8 @@ class Recovered:
     segment: SegmentWriter | None
     committed_before: int
     cuts: list[Cut] = field(default_factory=list)
+    unsaid_loss: tuple[int, int] | None = None
+    """Lost slots [start, end) at the journal's end, put back by a heal and not yet named by an event."""
 
 
 @dataclass(slots=True)
@@ -135,11 +138,23 @@ def _recover(
                 )
         _write_again(files, journal, published.checkpoint.size, end)
         remove_larger(files, directory / "log", end.size, published.checkpoint.size)
+        unsaid = unsaid_loss(reader_, end.size)
     finally:
         reader_.close()
     segment = None if end.closed else _resume(files, end)
     committed = mark.size if mark else published.checkpoint.size
-    return Recovered(header.log_id, published, tail, on_disk, segment, committed, cuts)
+    return Recovered(header.log_id, published, tail, on_disk, segment, committed, cuts, unsaid)
+
+
+def unsaid_loss(reader: JournalReader, size: int) -> tuple[int, int] | None:
+    """The lost slots at the end of a journal of `size`, whose event is yet to come; None where there are none."""
+    start = size
+    while start > 0:
+        place = reader.place(start - 1)
+        if not any(one.kind == frame.LOST and one.erasure == size for one in reader.sections(place)):
+            break
+        start = place.header.start
+    return (start, size) if start < size else None
 
 
 def read_published(directory: Path, signer: Signer) -> SignedCheckpoint:

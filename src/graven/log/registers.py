@@ -21,6 +21,9 @@ from graven.journal.files import Files, write_atomic
 from graven.journal.mark import Mark
 from graven.log import acts
 
+NUMBERS_STEP = 65_536
+"""After a loss, numbers go on at the next multiple above the highest one known."""
+
 GRADES = (
     "signed at the source",
     "sequenced agent",
@@ -103,6 +106,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     silent: tuple[str, ...] = ()
     coming: tuple[str, ...] = ()
     handovers: tuple[Handed, ...] = ()
+    source_floor: int = 0
 
 
 class Registers:
@@ -129,6 +133,7 @@ class Registers:
         self.torn: Mapping[str, str] = {}
         """File name in journal/torn/ → SHA-256, as recovery events name them."""
         self.erasures: tuple[Erasure, ...] = ()
+        self._source_floor = 0
         self.kit_segment: int | None = None
         """Start of the newest segment that a recovery kit made so far opens."""
 
@@ -147,7 +152,10 @@ class Registers:
         return {0: "graven"} | {source.number: source.name for source in self.sources.values()}
 
     def next_source_number(self) -> int:
-        return max((source.number for source in self.sources.values()), default=0) + 1
+        return max(self._source_floor, self._highest_source() + 1)
+
+    def _highest_source(self) -> int:
+        return max((source.number for source in self.sources.values()), default=0)
 
     def apply(self, index: int, event: bytes) -> None:
         """Take in one event of source 0. Anything that is no act of Graven's is passed over."""
@@ -202,6 +210,9 @@ class Registers:
                 self.coming = tuple(map(str, data["next_vkeys"]))
             case acts.KEYS_HANDOVER:
                 self.coming, self.handovers = (), (*self.handovers, Handed(index, str(data["handover"])))
+            case acts.HEAL:  # what was lost may have used numbers
+                used = max(self._highest_source(), self._source_floor)
+                self._source_floor = (used // NUMBERS_STEP + 1) * NUMBERS_STEP
             case acts.KEYS_BACKUP:
                 newest = data.get("newest_segment")
                 if isinstance(newest, int):
@@ -221,6 +232,7 @@ class Registers:
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
                 dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
                 self.kit_segment, tuple(self.agents.values()), tuple(self.silent), self.coming, self.handovers,
+                self._source_floor,
             )
         )  # fmt: skip
         if self._applied > mark.size:
@@ -245,7 +257,7 @@ class Registers:
         registers.tokens = {token.sha256: token for token in saved.tokens}
         registers.config, registers.config_sha256 = saved.config, saved.config_sha256
         registers.running_since, registers.torn, registers.erasures = saved.running_since, saved.torn, saved.erasures
-        registers.kit_segment = saved.kit_segment
+        registers.kit_segment, registers._source_floor = saved.kit_segment, saved.source_floor
         registers.agents = {agent.name: agent for agent in saved.agents}
         registers.silent = frozenset(saved.silent)
         registers.coming, registers.handovers = saved.coming, saved.handovers

@@ -13,8 +13,8 @@ from itertools import accumulate
 from typing import Any
 
 from graven.core.commitment import NO_RAW, Head, format_head, parse_head
-from graven.journal.frame import HUSK_EVENTS, HUSK_RAWS, RAWS, Section
-from graven.log.block import FindKey, decode_husk
+from graven.journal.frame import HUSK_EVENTS, HUSK_RAWS, LOST, RAWS, Section
+from graven.log.block import FindKey, decode_husk, lost_entries
 from graven.log.seal import Unsealed, unseal
 from graven.log.types import Record
 
@@ -41,7 +41,7 @@ class BlockSlots:
     @property
     def unreadable(self) -> bool:
         """Whether a key is missing: some slot cannot be read."""
-        return any(part.clear is None and part.husk is None for part in self.parts)
+        return any(part.clear is None and part.husk is None and part.lost is None for part in self.parts)
 
     def record(self, index: int) -> Record:
         """The slot at `index`."""
@@ -60,11 +60,12 @@ class BlockSlots:
 
 @dataclass(slots=True)
 class _Part:
-    """One section of a block, opened as far as it can be: `clear`, or the slots of a `husk`, or neither."""
+    """One section of a block, opened as far as it can be: `clear`, the slots of a `husk`, or `lost` entries."""
 
     section: Section
     clear: Unsealed | None = None
     husk: list[tuple[bytes, bytes, bytes]] | None = None
+    lost: list[bytes] | None = None
     _positions: list[int] | None = field(init=False)
     _head_ends: list[int] = field(init=False)
 
@@ -88,6 +89,8 @@ class _Part:
 def _open(section: Section, find: FindKey, log_id: bytes, place: str) -> _Part:
     if section.kind in (HUSK_EVENTS, HUSK_RAWS):
         return _Part(section, husk=decode_husk(section, place))
+    if section.kind == LOST:
+        return _Part(section, lost=lost_entries(section))
     key = find(section.key_id)
     return _Part(section, None if key is None else unseal(section, key=key, log_id=log_id, place=place))
 
@@ -106,6 +109,15 @@ def _take(part: _Part, slot: int, found: Mapping[str, Any]) -> dict[str, Any]:
             "event_digest": event_digest,
             "raw_digest": raw_digest,
             "erasure_index": section.erasure,
+        }
+    if part.lost is not None:
+        entry, index = part.lost[slot], section.erasure
+        return {
+            "class_name": section.class_name,
+            "state": "lost",
+            "entry": entry,
+            "raw_digest": None,
+            "erasure_index": index,
         }
     if clear is None:
         return {"class_name": section.class_name, "state": "unreadable"}

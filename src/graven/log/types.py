@@ -51,8 +51,9 @@ class Committed:
 class Record:
     """One slot of the log, as the journal holds it.
 
-    `state` is "readable", "erased" (a husk stands for it, named by the event at `erasure_index`), or "unreadable"
-    (the keyring does not hold its key). Digests and entry are None only where it is unreadable.
+    `state` is "readable", "erased" (a husk stands for it, named by the event at `erasure_index`), "lost" (only its
+    entry is known, as the event at `erasure_index` says), or "unreadable" (the keyring does not hold its key). Digests
+    are None where it is lost or unreadable, the entry only where it is unreadable.
     """
 
     index: int

@@ -23,7 +23,7 @@ def slots(erasure: int | None, *, first: int = 100, last: int = 199, count: int 
 
 def judged(own: Acts, *found: Slots, published: int = 1_000) -> tuple[Findings, set[tuple[int, str, str, str]]]:
     findings = Findings()
-    missed = check_slots(found, own, published, findings)
+    missed = check_slots(found, own, published, 1_000, findings)
     return findings, missed
 
 
@@ -85,3 +85,36 @@ def test_a_key_missed_before_is_told_once() -> None:
 def test_only_the_first_event_is_the_genesis() -> None:
     assert told(Act(5, acts.GENESIS, {"origin": "x"})).genesis is None
     assert told(Act(0, acts.GENESIS, {"origin": "x"})).genesis == {"origin": "x"}
+
+
+def lost(heal: int | None, *, first: int = 100, last: int = 199, count: int = 100) -> Slots:
+    return Slots(100, "lost", "lost", bytes(16), heal, first, last, count)
+
+
+def heal_at(index: int, *ranges: list[object]) -> Acts:
+    return told(Act(index, acts.HEAL, {"lost": list(ranges)}))
+
+
+def test_lost_slots_are_named_by_the_event_behind_them() -> None:
+    findings, missed = judged(heal_at(200, [100, 200]), lost(200))
+    assert (findings.problems, missed) == ((), set()) and "100 events were lost" in findings.notes[0]
+    findings, _ = judged(heal_at(200, [0, 3], [90, 220]), lost(200), published=150)
+    assert findings.problems == () and "not published yet" in findings.notes[0]
+    findings, _ = judged(told(), lost(1_000, first=900, last=999))  # the journal's end: yet to be said
+    assert findings.problems == () and "next start" in findings.notes[0]
+
+
+def test_lost_slots_that_no_event_names() -> None:
+    for own, one in (
+        (told(), lost(200)),
+        (heal_at(200, [100, 199]), lost(200)),
+        (heal_at(200, [101, 200]), lost(200)),
+        (heal_at(200, ["100", 200]), lost(200)),
+        (heal_at(201, [100, 200]), lost(201)),
+        (heal_at(150, [100, 200]), lost(150)),
+        (heal_at(200, [100, 200]), lost(200, count=99)),
+        (heal_at(200, [100, 200]), lost(None)),
+        (told(Act(200, acts.ERASURE, dict(NAMED))), lost(200)),
+    ):
+        findings, _ = judged(own, one)
+        assert [found.branch for found in findings.problems] == ["disproved"], (own, one)

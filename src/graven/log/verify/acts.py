@@ -37,6 +37,7 @@ class Acts:
 
     erasures: dict[int, DataKeyName] = field(default_factory=dict)
     torn: dict[str, str] = field(default_factory=dict)
+    heals: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     genesis: Mapping[str, object] | None = None
     handovers: list[str] = field(default_factory=list)
     complete: bool = True
@@ -47,6 +48,8 @@ class Acts:
             data = act.data
             if act.action == acts.ERASURE:
                 self.erasures[act.index] = _named_key(data)
+            elif act.action == acts.HEAL:
+                self.heals[act.index] = _named_ranges(data)
             elif act.action in (acts.RECOVERY, acts.LOSS) and "file" in data:  # of a loss, nothing may be left
                 self.torn[str(data.get("file"))] = str(data.get("sha256"))
             elif act.action == acts.KEYS_HANDOVER:
@@ -55,8 +58,10 @@ class Acts:
                 self.genesis = data
 
 
-def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Findings) -> set[DataKeyName]:
-    """Judge erased slots, and slots whose key is not in the keyring; returns the keys that were missed."""
+def check_slots(slots: Iterable[Slots], own: Acts, published: int, end: int, findings: Findings) -> set[DataKeyName]:
+    """Judge erased and lost slots, and slots whose key is not in the keyring; returns the keys that were missed. `end`
+    is the journal's.
+    """
     missed: set[DataKeyName] = set()
     say = findings.disprove if own.complete else findings.fail
     erased = {key for index, key in own.erasures.items() if index < published}
@@ -68,7 +73,9 @@ def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Fin
     for (segment, class_name, kind, key_id, erasure), (first, last, count) in merged.items():
         key: DataKeyName = segment, class_name, kind, key_id.hex()
         place = f"segment {segment}, {kind}s of class {class_name}, key {key_id.hex()}"
-        if class_name == acts.SELF_CLASS:
+        if kind == "lost":
+            _check_lost(first, last, count, erasure, own, published, end, findings)
+        elif class_name == acts.SELF_CLASS:
             missed.add(key)
             say("Graven's own events, which nothing may erase, are gone", place, first, last + 1)
         elif erasure is None:
@@ -87,6 +94,24 @@ def check_slots(slots: Iterable[Slots], own: Acts, published: int, findings: Fin
         else:
             findings.note(f"{count} {kind}s are erased, as the event at index {erasure} says ({place})")
     return missed
+
+
+def _check_lost(
+    first: int, last: int, count: int, heal: int | None, own: Acts, published: int, end: int, findings: Findings
+) -> None:
+    """Lost slots stand only where a heal, the event right behind them, names them; it may be yet to come."""
+    say = findings.disprove if own.complete else findings.fail
+    named = own.heals.get(-1 if heal is None else heal, [])
+    if heal is None or heal != last + 1 or count != last + 1 - first:
+        findings.disprove("lost slots that do not lie right before the event that is to name them", "", first, last + 1)
+    elif heal == end:
+        findings.note(f"{count} events were lost: the next start says so in the log ([{first}, {last + 1}))")
+    elif not any(a <= first and last < b for a, b in named):
+        say(f"lost without an event that says so: index {heal} names no such loss", "", first, last + 1)
+    elif heal >= published:
+        findings.note(f"{count} events were lost, as the event at index {heal}, not published yet, says")
+    else:
+        findings.note(f"{count} events were lost, as the event at index {heal} says ([{first}, {last + 1}))")
 
 
 def check_keys(
@@ -179,6 +204,12 @@ def _named_key(data: Mapping[str, object]) -> DataKeyName:
     segment = data.get("segment")
     start = segment if isinstance(segment, int) else -1
     return start, str(data.get("class")), str(data.get("kind")), str(data.get("key_id"))
+
+
+def _named_ranges(data: Mapping[str, object]) -> list[tuple[int, int]]:
+    rows = data.get("lost")
+    pairs = [row for row in rows if isinstance(row, list) and len(row) == 2] if isinstance(rows, list) else []
+    return [(a, b) for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
 
 
 def _just_cut(name: str, digest: str, segments: Sequence[SegmentFile], end: End) -> bool:

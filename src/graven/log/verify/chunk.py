@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from graven.core.errors import Broken, Disproved, GravenError
 from graven.core.merkle import CompactRange, hash_leaves
 from graven.journal import frame
-from graven.journal.frame import EVENTS, HUSK_EVENTS, FrameHeader, Section
+from graven.journal.frame import EVENTS, HUSK_EVENTS, LOST, FrameHeader, Section
 from graven.log import acts
 from graven.log.verify.derive import Ciphers, Derived, derive
 from graven.log.verify.report import Findings
@@ -30,7 +30,7 @@ from graven.log.verify.task import Act, Rest, Result, Slots, State, Task
 from graven.log.verify.tree import TreeCheck
 from graven.log.verify.window import SegmentWindow
 
-ACTS_OF_INTEREST = frozenset((acts.GENESIS, acts.RECOVERY, acts.LOSS, acts.ERASURE, acts.KEYS_HANDOVER))
+ACTS_OF_INTEREST = frozenset((acts.GENESIS, acts.RECOVERY, acts.LOSS, acts.ERASURE, acts.HEAL, acts.KEYS_HANDOVER))
 _FILL_ENTRIES = 1 << 16
 _WASTE_FILES = 4  # how many times a segment's length may be hashed for nothing
 _PAIR = struct.Struct(">II")
@@ -250,7 +250,7 @@ class _Walk:
                 self._findings.disprove(what, place, header.start, header.end, group=self._task.name)
 
     def _remember(self, section: Section, start: int, erasure: int | None) -> None:
-        kind = "event" if section.kind in (EVENTS, HUSK_EVENTS) else "raw"
+        kind = "lost" if section.kind == LOST else "event" if section.kind in (EVENTS, HUSK_EVENTS) else "raw"
         key = (section.class_name, kind, section.key_id, erasure)
         runs = section.positions or ((0, section.count),)
         first, last = start + runs[0][0], start + runs[-1][0] + max(runs[-1][1], 1) - 1

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from graven.core.commitment import NO_RAW, Head, digests, entry_of, format_head, parse_head
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import hash_leaves
-from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, RAWS, Section
+from graven.journal.frame import EVENTS, HUSK_EVENTS, HUSK_RAWS, LOST, RAWS, Section
 from graven.log.acts import SELF_CLASS, SELF_SOURCE
-from graven.log.block import decode_husk
+from graven.log.block import decode_husk, lost_entries
 from graven.log.seal import Heads, Unsealed, unseal
 
 Ciphers = Mapping[bytes, AESGCM]
@@ -89,9 +89,13 @@ def _derive_mixed(sections: Sequence[Section], count: int, ciphers: Ciphers, log
     husked: dict[int, bytes] = {}  # d_raw of slots whose event is gone, as the husk has it
     derived = Derived([], None, 0)
     opened = [False] * count
+    lost: dict[int, bytes] = {}
     for section in sections:
         where = section.indexes()
-        if section.kind == HUSK_EVENTS:
+        if section.kind == LOST:
+            derived.husks.append(section)
+            lost |= zip(where, lost_entries(section), strict=True)
+        elif section.kind == HUSK_EVENTS:
             derived.husks.append(section)
             for position, slot in zip(where, decode_husk(section, place), strict=True):
                 heads[position], events[position], husked[position] = slot
@@ -122,7 +126,7 @@ def _derive_mixed(sections: Sequence[Section], count: int, ciphers: Ciphers, log
         raws[position] = stated
     for position, (head, event, d_raw) in enumerate(zip(heads, events, raws, strict=True)):
         if head is None or event is None or d_raw is None:
-            entries.append(None)
+            entries.append(lost.get(position))
             continue
         if opened[position]:
             derived.opened += 1

@@ -187,7 +187,7 @@ class _Verification:
             if journal.torn:
                 findings.note("files in journal/torn were not checked: their events are sealed")
             return
-        missed = acts.check_slots(chain.slots, own, published, findings)
+        missed = acts.check_slots(chain.slots, own, published, chain.end.index, findings)
         for segment in opened:
             held = chain.held.get(segment.file.start)
             if held is not None:

@@ -44,7 +44,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Slots that share a data key and a fate: erased (`erasure` is the index of the event named), or not readable."""
+    """Slots that share a data key and a fate: erased (`erasure` is the index of the event named), or not readable; or
+    lost (`kind` "lost", `erasure` the event that says so)."""
 
     segment: int
     class_name: str
