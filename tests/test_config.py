@@ -24,7 +24,7 @@ from graven.config import (
     read_environment,
     read_passphrase,
 )
-from graven.config.model import ClassConfig, default_of, describe, knobs, sections
+from graven.config.model import AuthorityConfig, ClassConfig, default_of, describe, knobs, sections
 from graven.config.write import show
 from graven.core.errors import BadInput
 from graven.core.note import format_vkey
@@ -44,6 +44,7 @@ ALL_KNOBS = [
     *[("", knob) for knob in knobs(Config)],
     *[(section.name, knob) for section in sections() for knob in knobs(type(section.default))],
     *[("classes.NAME", knob) for knob in knobs(ClassConfig)],
+    *[("authorities.NAME", knob) for knob in knobs(AuthorityConfig)],
 ]
 
 
@@ -51,7 +52,7 @@ def bounds(knob: structs.FieldInfo) -> Meta:
     return next(extra for extra in knob.type.__metadata__ if isinstance(extra, Meta))
 
 
-NUMBERS = [(section, knob) for section, knob in ALL_KNOBS if bounds(knob).ge is not None]
+NUMBERS = [(section.replace("NAME", "one"), knob) for section, knob in ALL_KNOBS if bounds(knob).ge is not None]
 
 
 def test_the_defaults() -> None:
@@ -75,7 +76,9 @@ def test_the_file_of_a_new_log_is_all_comments_but_its_identity() -> None:
     text = format_config(DEFAULT)
     lines = [line.split(" = ")[0] for line in text.splitlines() if " = " in line and not line.startswith("#")]
     assert lines == ["format", "origin", "log_id", "vkeys", "description"]
-    for _, knob in ALL_KNOBS:
+    with_one = format_config(structs.replace(DEFAULT, authorities={"one": AuthorityConfig(ca_file="x")}))
+    for section, knob in ALL_KNOBS:
+        text = with_one if section.startswith("authorities") else text
         assert re.search(rf"^(# )?{knob.name} = ", text, re.MULTILINE), knob.name
         assert describe(knob)[:60] in text or knob.name == "description"
 
@@ -124,7 +127,14 @@ def configs(draw: st.DrawFn) -> Config:
     values["log"] = structs.replace(values["log"], level=draw(st.sampled_from(["debug", "info", "warning", "error"])))
     names = ["default", *draw(st.lists(CLASS_NAMES.filter(lambda name: name != "default"), unique=True, max_size=3))]
     classes = {name: ClassConfig(description=draw(TEXTS)) for name in names}
-    return structs.replace(DEFAULT, dir=draw(st.none() | PATHS), classes=classes, **values)
+    authorities = {
+        name: AuthorityConfig(
+            url=draw(st.sampled_from(["", "http://tsa.example.com", "https://example.com:8/x"])),
+            ca_file=draw(PATHS), policy=draw(st.sampled_from(["", "1.2.3.4.1"])), interval_s=draw(st.integers(1, 999)),
+        )
+        for name in draw(st.lists(CLASS_NAMES, unique=True, max_size=2))
+    }  # fmt: skip
+    return structs.replace(DEFAULT, dir=draw(st.none() | PATHS), classes=classes, authorities=authorities, **values)
 
 
 @settings(max_examples=60, deadline=None)
@@ -170,13 +180,15 @@ def test_numbers_are_bounded(section: str, knob: structs.FieldInfo) -> None:
     assert meta.ge <= knob.default <= meta.le
     roomy = "max_request_bytes = 1048576\n" if section == "intake" and knob.name != "max_request_bytes" else ""
     roomy = "max_bytes = 68719476736\n" if knob.name == "max_request_bytes" else roomy
+    roomy = "ca_file = 'x'\n" if section.startswith("authorities") else roomy
     for value in (meta.ge, meta.le):
         parsed = parse_config(f"{IDENTITY}[{section}]\n{roomy}{knob.name} = {value}\n")
-        assert getattr(getattr(parsed, section), knob.name) == value
+        held: Any = parsed.authorities["one"] if section.startswith("authorities") else None
+        assert getattr(held or getattr(parsed, section), knob.name) == value
     for wrong in (meta.ge - 1, meta.le + 1, 2**70, "true", "1.0", '"1"'):
         with pytest.raises(BadInput) as caught:
             parse_config(f"{IDENTITY}[{section}]\n{roomy}{knob.name} = {wrong}\n")
-        assert f"[{section}] {knob.name}" in caught.value.place
+        assert f"[{section.replace('.one', '[...]')}] {knob.name}" in caught.value.place
         assert describe(knob) in caught.value.mend
 
 
@@ -221,6 +233,11 @@ def test_unknown_keys_are_refused_with_the_nearest(text: str, place: str, hint: 
         (IDENTITY + "keys = 3\n", "Expected `object`"),
         (IDENTITY + "classes = 3\n", "Expected `object`"),
         (IDENTITY + "[classes.Big]\n", "a class name has"),
+        (IDENTITY + "[authorities.a_b]\n", "an authority's name has"),
+        (IDENTITY + "[authorities.a]\n", "without ca_file"),
+        (IDENTITY + "[authorities.a]\nca_file = 'x'\nurl = 'http://user@host'\n", "cannot stand here"),
+        (IDENTITY + "[authorities.a]\nca_file = 'x'\npolicy = 'x'\n", "cannot stand here"),
+        (IDENTITY + "".join(f"[authorities.a{n}]\nca_file = 'x'\n" for n in range(17)), "more than 16"),
         (IDENTITY + "[classes.graven]\n", "Graven's own"),
         (IDENTITY + "[classes.a]\ndescription = 3\n", "Expected `str`"),
         (IDENTITY + "".join(f"[classes.c{n}]\n" for n in range(65)), "more than 64"),

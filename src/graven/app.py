@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from graven.anchor.authority import AuthoritySettings, TimeAuthority, roots_of
 from graven.anchor.panel import WitnessPanel
 from graven.anchor.policies import current_policy, describe_trust, keep_policy, load_policy
 from graven.config import (
@@ -34,6 +35,7 @@ from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.merkle import EMPTY_ROOT, prove_consistency
 from graven.core.note import Key, format_vkey, parse_note, parse_vkey
 from graven.core.spelling import encode_base64
+from graven.core.x509 import Certificate, parse_certificates
 from graven.event import Parsed, parse_body
 from graven.ingest import Pipeline
 from graven.journal.files import Files, LocalFiles, write_atomic
@@ -47,7 +49,9 @@ from graven.keys.rotation import promote
 from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner, ReceiptSigner, Signer, open_signer
 from graven.log import acts
-from graven.log.catchup import load_registers, load_window
+from graven.log.anchoring import Anchoring, AnchorLimits
+from graven.log.anchorings import Anchorings
+from graven.log.catchup import load_registers, load_window, self_events
 from graven.log.handovers import HandoverKeeper
 from graven.log.history import CheckpointHistory
 from graven.log.lock import Lock
@@ -166,7 +170,7 @@ def open_view(directory: Path, config: Config | None = None, *, need_keys: bool 
     keyring = None
     if need_keys or keys_dir(directory, config).exists():
         keyring = open_keyring(directory, config)
-    return View(directory, public_keys(config), keyring)
+    return View(directory, public_keys(config), keyring, lambda: time_roots(config))
 
 
 def open_keyring(directory: Path, config: Config, *, files: Files | None = None) -> Keyring:
@@ -251,6 +255,7 @@ class Log:
         self.writer: Writer
         self.publisher: Publisher
         self.view: View
+        self.anchoring: Anchoring
 
     @classmethod
     def open(
@@ -321,7 +326,7 @@ class Log:
         if panel is not None:
             _ask_witnesses(panel, config, signer, found, wait_s=None if serve else WITNESSES_WAIT_S, give_up=give_up)
         state = _writer_state(directory, config, keyring, signer, find_key, found, clock, files)
-        log.view = View(directory, signer.keys, keyring)
+        log.view = View(directory, signer.keys, keyring, lambda: time_roots(config))
         log.writer = Writer(state, clock, _limits(config))
         log.publisher = Publisher(
             directory, files=files, clock=clock, signer=signer, tail=found.tail, published=found.published,
@@ -337,6 +342,16 @@ class Log:
         )  # fmt: skip
         log.writer.published_size = lambda: log.publisher.published.checkpoint.size
         log.publisher.on_failure = log.writer.halt
+        log.anchoring = Anchoring(
+            directory, [TimeAuthority(one, verify_signature) for one in time_authorities(config)],
+            files=files, clock=clock, limits=_anchor_limits(config), published=lambda: log.published,
+            ride=log.writer.ride, append=log.append_act, registers=log.registers, tenures=lambda: signer.tenures,
+        )  # fmt: skip
+        log.publisher.after_publish(lambda _signed: log.anchoring.wake())
+        if panel is not None:
+            witnesses = [witness.key for witness in panel.policy.witnesses]
+            log.anchoring.witnessed(log.published, witnesses, fresh=False)
+            log.publisher.on_witnessed = lambda signed: log.anchoring.witnessed(signed, witnesses)
         log.writer.start()
         log.publisher.start()
         log.publisher.wake()  # what recovery found beyond the published checkpoint
@@ -346,6 +361,8 @@ class Log:
         except BaseException:
             log._abandon()
             raise
+        if serve:
+            log.anchoring.start()
         return log
 
     @property
@@ -475,6 +492,7 @@ class Log:
     def close(self, reason: str = "closed") -> None:
         """Commit what was queued, record the stop, publish, make tiles durable, let go of the lock."""
         try:
+            self.anchoring.stop()
             if self._serving and self.writer.error is None:
                 with contextlib.suppress(GravenError):
                     self.append_act(acts.STOP, {"reason": reason})
@@ -493,6 +511,7 @@ class Log:
     def _abandon(self) -> None:
         """End the threads and let go of everything without a word to the log: for `close`, and when opening failed
         half way. The lock goes last, so that nothing of this log is written beside its next writer."""
+        self.anchoring.stop()
         self.writer.stop()
         self.publisher.halt()
         if self.publisher.panel is not None:
@@ -559,6 +578,7 @@ class Log:
     def _save_registers(self, shown: SignedCheckpoint) -> None:
         registers, size = self.registers, shown.checkpoint.size
         if registers.changed or size - registers.saved_size >= REGISTERS_LAG_ENTRIES:
+            self.writer.state.anchorings.save(size)
             registers.save(
                 self.files,
                 self.directory / "state" / "registers.json",
@@ -627,6 +647,8 @@ def _writer_state(
         window_us=config.idempotency.window_s * 1_000_000,
     )
     load_window(window, reader=reader, size=size, ids_max=config.idempotency.max_ids, now_us=now_us)
+    anchorings = Anchorings(files, directory / "state")
+    anchorings.open(size, lambda start, end: self_events(reader, find_key, found.log_id, start, end))
     mark = MarkFile(files, str(directory / "state" / "committed"))
     mark.write(Mark(size, found.tail.range.root()))
     last = reader.read(size - 1).head if size else None
@@ -644,6 +666,7 @@ def _writer_state(
         window=window,
         registers=registers,
         mark=mark,
+        anchorings=anchorings,
         segment=found.segment,
         last_received_us=last.received_us if last else 0,
     )
@@ -729,6 +752,32 @@ def _ask_witnesses(
         wait_s=wait_s,
         give_up=give_up or (lambda: False),
     )
+
+
+def time_authorities(config: Config) -> tuple[AuthoritySettings, ...]:
+    """The configured time authorities, their certificates read. Raises BadInput for a file that holds none."""
+    found: list[AuthoritySettings] = []
+    for name, one in config.authorities.items():
+        place = f"[authorities.{name}] ca_file, {one.ca_file}"
+        try:
+            roots = parse_certificates(Path(one.ca_file or "").read_bytes())
+        except OSError as error:
+            what = "the certificates of a time authority cannot be read"
+            raise BadInput(what, place=f"{place}: {error.strerror}") from None
+        except BadInput as error:
+            raise BadInput(error.what, place=place, mend="a PEM file with the authority's root") from None
+        found.append(AuthoritySettings(name, roots, one.url, one.policy, one.interval_s, one.timeout_ms / 1000))
+    return tuple(found)
+
+
+def time_roots(config: Config) -> tuple[Certificate, ...]:
+    """Every certificate that the configured time authorities may lead to. Raises BadInput."""
+    return roots_of(time_authorities(config))
+
+
+def _anchor_limits(config: Config) -> AnchorLimits:
+    times, deadline_ms = config.time, config.publish.witness_deadline_ms
+    return AnchorLimits(times.clock_bound_ms * 1000, times.renew_s * 1_000_000, deadline_ms * 1000)
 
 
 def _publish_limits(config: Config) -> PublishLimits:

@@ -39,7 +39,7 @@ def test_a_whole_host_rolled_back_is_caught_by_a_witness_and_signs_nothing(tmp_p
                 publish(log)
         restore(tmp_path, "snapshot")
         shown, signed = host.shown, host.signed
-        with pytest.raises(Broken, match=r"tree of 6 entries, but .* has 3: .*rolled back together") as caught:
+        with pytest.raises(Broken, match=r"tree of \d+ entries, but .* has \d+: .*rolled back together") as caught:
             host.open()
         assert caught.value.exit_code == 3 and "graven keys seen" in caught.value.mend
         assert (host.shown, host.signed) == (shown, signed)

@@ -140,6 +140,7 @@ class Maker:
     spoil: bool = False
     extension: bool = False
     more: tuple[bytes, ...] = field(default=())
+    imprint: bytes | None = None
 
     def token(self, message: bytes, time: datetime) -> bytes:
         """A TimeStampToken over `message` at `time`."""
@@ -182,7 +183,7 @@ class Maker:
         return der.encode(der.SEQUENCE, der.encode_oid("1.2.840.113549.1.7.2"), der.encode(0xA0, body))
 
     def info(self, message: bytes, time: datetime) -> bytes:
-        imprint = new_hash("sha1" if self.sha1_imprint else self.imprint_digest, message).digest()
+        imprint = self.imprint or new_hash("sha1" if self.sha1_imprint else self.imprint_digest, message).digest()
         algorithm = _algorithm(SHA1 if self.sha1_imprint else SHA2[self.imprint_digest])
         text = time.strftime("%Y%m%d%H%M%S") + (f".{self.fraction}" if self.fraction else "") + "Z"
         parts = [

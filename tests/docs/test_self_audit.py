@@ -4,12 +4,19 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from anchor.authorities import make_authority, serving
+from anchor.timed import make_timed, pretender, timed_open
+from core.signers import WITNESS
 from graven import app
 from graven.agent.identity import make_identity
+from graven.anchor.policies import keep_policy, load_policy
+from graven.config import load_config
+from graven.core.note import Note, format_note, format_vkey, parse_note, parse_vkey
 from graven.core.spelling import decode_base64
 from graven.core.statement import NO_BATCH, BatchStatement, Heartbeat, format_heartbeat
 from graven.log import acts, admin
@@ -17,6 +24,7 @@ from graven.log.acts import ACTS, SELF_CLASS, SELF_SOURCE
 from graven.log.agents import batch_acts, enrol_agent, judge, revoke_agent
 from graven.log.registers import Erasure, Registers
 from graven.log.types import Batch
+from graven.runtime.files import LocalFiles
 from graven.server.agents import Agents
 from graven.server.live import Live
 from graven.server.routes import Ask
@@ -87,6 +95,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
             assert (record.class_name == SELF_CLASS) == (record.head.source == SELF_SOURCE)
             if record.head.source == SELF_SOURCE:
                 found.setdefault(event["action"], []).append(event)
+    for event in anchored(tmp_path_factory.mktemp("anchored")):
+        found.setdefault(str(event["action"]), []).append(event)
     return found
 
 
@@ -156,3 +166,27 @@ def lose_an_acknowledged_event(directory: Path) -> None:
     data = bytearray(segment.read_bytes())
     data[-40] ^= 1
     segment.write_bytes(data)
+
+
+def anchored(folder: Path) -> list[dict[str, object]]:
+    """The acts of a log whose authority was away for a while, has a wrong clock, and a certificate that ends soon."""
+    one = pretender(folder / "p", end=datetime.now(UTC) + timedelta(days=3))
+    one.now = lambda: datetime.now(UTC) - timedelta(hours=1)
+    timed = make_timed(folder, one=one)
+    vkeys = load_config(timed.directory / "graven.toml").vkeys
+    lines = [*(f"log {vkey}" for vkey in vkeys), f"witness w {format_vkey(WITNESS.key)}", "quorum none", ""]
+    (folder / "policy").write_text("\n".join(lines))
+    keys = [parse_vkey(vkey) for vkey in vkeys]
+    keep_policy(LocalFiles(), timed.directory, load_policy(folder / "policy", keys))
+    server = make_authority(folder / "server")
+    with serving(server), timed_open(timed, server, one) as log:
+        reply, server.reply = server.reply, lambda asked: (503, b"")
+        log.anchoring.stamp()
+        server.reply = reply
+        log.anchoring.stamp()
+        text = log.published.note.text
+        note = parse_note(log.published.data)
+        log.anchoring.bring(format_note(Note(text, (*note.signatures, WITNESS.line(text)))))
+        log.anchoring._attend(log.anchoring.states[0])
+        log.append([{"action": "door.opened"}])
+        return [json.loads(record.event or b"{}") for record in log.view.records(0, log.size)]

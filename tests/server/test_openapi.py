@@ -64,8 +64,8 @@ def test_it_is_served(shared_server: Server) -> None:
 
 def test_the_network_has_no_control_endpoint(doors: tuple[Door, Door]) -> None:
     network, control = ({(one.method, one.path) for one in door.endpoints} for door in doors)
-    assert control - network == {("POST", "/control/v1/publish"), ("POST", "/control/v1/acts")}
     assert network - control == {("POST", "/api/v1/agent/enrol"), ("POST", "/api/v1/agent/heartbeats")}
+    assert control - network == {("POST", f"/control/v1/{name}") for name in ("publish", "acts", "stamp", "anchors")}
 
 
 def test_the_page_names_every_endpoint_and_status(doors: tuple[Door, Door]) -> None:

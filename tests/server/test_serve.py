@@ -403,7 +403,7 @@ def test_another_user_is_not_let_in(directory: Path) -> None:
 
 
 def test_nothing_sent_over_tcp_looks_local(server: Server) -> None:
-    for target in ("/control/v1/publish", "/control/v1/acts"):
+    for target in ("/control/v1/publish", "/control/v1/acts", "/control/v1/stamp", "/control/v1/anchors"):
         assert server.ask("POST", target, b"{}", token=server.token("admin", name=target[-4:])).status == 404
     for header in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Host"):
         answer = server.ask("GET", "/api/v1/tokens", headers={header: "127.0.0.1; uid=0"})

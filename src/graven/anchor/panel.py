@@ -184,6 +184,11 @@ class WitnessPanel:
         return describe_trust(self.policy, self._shown.counted if self._shown else ())
 
     @property
+    def cosigned(self) -> int:
+        """How many of the policy's witness lines the published checkpoint has."""
+        return len(self._shown.counted) if self._shown else 0
+
+    @property
     def numbers(self) -> tuple[int, int, bool]:
         """(members of the quorum that cosigned what is published, members, whether the quorum is met)."""
         counted = self._shown.counted if self._shown else ()

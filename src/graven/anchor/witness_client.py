@@ -8,12 +8,12 @@ A witness says which size it last cosigned (409); that size is remembered, and o
 A 409 without a number is answered with the sizes that are likely. At most four requests a question.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import urllib3
 
+from graven.anchor.http import WORDS_MAX, NoAnswer, post_bounded
 from graven.core.checkpoint import SignedCheckpoint, message_to_sign
 from graven.core.errors import BadInput, Disproved, GravenError
 from graven.core.note import Key, Note, Signature, VerifySignature, open_note, parse_note
@@ -22,8 +22,6 @@ from graven.core.witness_request import format_add_checkpoint
 
 ANSWER_BYTES_MAX = 64 << 10
 REQUESTS_MAX = 4
-_PIECE_BYTES = 4096
-_WORDS_MAX = 200
 
 ProveGrowth = Callable[[int, int], Sequence[bytes]]
 """(old size, new size) -> the consistency proof of the log's own tree. Raises GravenError or OSError."""
@@ -108,7 +106,7 @@ class WitnessClient:
 
     def _judge(self, status: int, body: bytes, target: SignedCheckpoint) -> Answer:
         if status != 200:
-            words = body[:_WORDS_MAX].decode("utf-8", "replace").strip()
+            words = body[:WORDS_MAX].decode("utf-8", "replace").strip()
             return Answer(why=f"{status}{': ' + words if words else ''}", forked=status == 422)
         lines, dropped = self._read_lines(body, target.note.text)
         if not lines:
@@ -146,28 +144,13 @@ class WitnessClient:
             request = format_add_checkpoint(old, proof, target.data)
         except (GravenError, OSError) as error:
             raise _Failed(f"no proof from {old} to {new}: {error}") from None
-        until_s = time.monotonic() + self._timeout_s
         try:
-            response = self._http.request(
-                "POST", self._target, body=request, headers={"Content-Type": "text/plain; charset=utf-8"},
-                timeout=urllib3.Timeout(total=self._timeout_s), retries=False, redirect=False, preload_content=False,
-                decode_content=False,
+            return post_bounded(
+                self._http, self._target, request,
+                content_type="text/plain; charset=utf-8", timeout_s=self._timeout_s, bytes_max=ANSWER_BYTES_MAX,
             )  # fmt: skip
-            body = bytearray()
-            try:
-                while piece := response.read1(_PIECE_BYTES):
-                    body += piece
-                    if len(body) > ANSWER_BYTES_MAX:
-                        raise _Failed(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
-                    if time.monotonic() > until_s:
-                        raise _Failed(f"no whole answer in {self._timeout_s:g} s")
-            except _Failed:
-                response.close()
-                raise
-            response.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise _Failed(_told(error)) from None
-        return response.status, bytes(body)
+        except NoAnswer as error:
+            raise _Failed(str(error)) from None
 
 
 class _Failed(Exception):
@@ -183,11 +166,3 @@ def _size_in(body: bytes) -> int | None:
 
 def _message(key: Key, time_s: int | None, text: str) -> bytes:
     return message_to_sign(key.type, name=key.name, time=time_s, text=text)
-
-
-def _told(error: Exception) -> str:
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "cannot be reached"
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "no answer in time"
-    return f"{type(error).__name__}: {str(error)[:_WORDS_MAX]}"

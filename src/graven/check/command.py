@@ -16,9 +16,11 @@ from graven.check.words import dump_json, error_fields, lines_of, shown
 from graven.core.errors import BadInput, GravenError
 from graven.core.note import parse_vkey
 from graven.core.policy import parse_policy
+from graven.core.x509 import MAX_PEM_BYTES, parse_certificates
 
 _USAGE = (
-    "graven-verify FILE... (--vkey VKEY... | --policy FILE) [--auditor VKEY]... [--handover FILE]... [--events FILE] "
+    "graven-verify FILE... (--vkey VKEY... | --policy FILE) [--tsa-root FILE]... [--auditor VKEY]... "
+    "[--handover FILE]... [--events FILE] "
     "[--json]"
 )
 
@@ -57,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vkey", action="append", default=[], help="a verifier key you trust; may be given again")
     parser.add_argument("--policy", type=Path, metavar="FILE", help="a tlog-policy file: whom you trust")
     parser.add_argument(
+        "--tsa-root", action="append", default=[], type=Path, metavar="FILE",
+        help="certificates that a time authority may lead to (PEM); may be given again",
+    )  # fmt: skip
+    parser.add_argument(
         "--auditor", action="append", default=[], metavar="VKEY", help="the key of an auditor, for what one signed"
     )
     parser.add_argument(
@@ -86,6 +92,7 @@ def _trust(asked: argparse.Namespace) -> Trust:
         sent=_lines(_read(asked.events, ANSWER_BYTES_MAX)) if asked.events is not None else None,
         auditors=tuple(parse_vkey(vkey.strip()) for vkey in asked.auditor),
         normalised=asked.normalised,
+        time_roots=tuple(one for path in asked.tsa_root for one in parse_certificates(_read(path, MAX_PEM_BYTES))),
     ).with_handovers(_read(path, 1 << 23) for path in asked.handover)
 
 

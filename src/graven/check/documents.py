@@ -26,6 +26,7 @@ from graven.check.receipts import (
     check_receipt,
 )
 from graven.check.signers import add_signers
+from graven.check.times import ANCHOR, add_bracket, check_anchor
 from graven.check.verdict import Good, Trust
 from graven.check.words import counted, head_row
 from graven.core.challenge_answer import FORMAT as CHALLENGE_ANSWER_FORMAT
@@ -58,6 +59,7 @@ def check_document(data: bytes, trust: Trust) -> Good:
         _EVIDENCE: _check_evidence, _PROOF: _check_proof, ANSWER: check_answer, RECEIPT: check_receipt,
         CERTIFICATE: check_certificate, _CHECKPOINT: _check_checkpoint, _PREFIX: _check_prefix,
         _RANGE: _check_range,
+        ANCHOR: check_anchor,
         CHALLENGE: check_challenge,
         CHALLENGE_ANSWER: check_challenge_answer,
         CHALLENGE_STATEMENT: check_challenge_statement,
@@ -81,6 +83,7 @@ def kind_of(data: bytes) -> str:
         return ANSWER if "receipt" in fields and "format" not in fields else _EVIDENCE
     starts = (
         (b"c2sp.org/tlog-proof@", _PROOF), (b"graven-receipt/", RECEIPT), (b"graven-prefix/", _PREFIX),
+        (b"graven-anchor/", ANCHOR),
         (b"graven-challenge/", CHALLENGE), (b"graven-challenge-statement/", CHALLENGE_STATEMENT),
         (b"graven-audit-statement/", AUDIT_STATEMENT),
     )  # fmt: skip
@@ -111,13 +114,12 @@ def _check_evidence(data: bytes, trust: Trust) -> Good:
     if found.raw_digest is not None:
         what = f"{len(found.raw)} bytes, as the producer sent them" if found.raw is not None else "withheld"
         good.rows.append(("raw", what))
-    if found.anchors:
-        good.rows.append(("anchors", f"{len(found.anchors)}, not checked here"))
     good.fields |= {
         "index": found.index, "source": found.head.source, "received_us": found.head.received_us,
         "entry": found.entry.hex(), "event_disclosed": found.event is not None,
-        "raw_disclosed": found.raw is not None, "anchors_not_checked": len(found.anchors),
+        "raw_disclosed": found.raw is not None,
     }  # fmt: skip
+    add_bracket(good, found, trust)
     add_signers(good, found.checkpoint, found.witnesses, trust)
     return good
 

@@ -11,6 +11,7 @@ from graven.core.note import Key
 from graven.core.policy import Policy, Succession, log_keys_at
 from graven.core.receipt import Receipt
 from graven.core.succession import Relied, follow
+from graven.core.x509 import Certificate
 from graven.keys.signature import verify_signature
 
 
@@ -20,8 +21,8 @@ class Trust:
 
     `sent` are the events that were sent, verbatim, to be compared with an opened receipt; `normalised` says that the
     log makes events of what is sent, so the bytes sent are the raws. `rows` shows an event to a person. `auditors` are
-    the keys of auditors, who sign challenges and statements; `relied` the hand-overs of the log's keys that
-    `with_handovers` found to count.
+    the keys of auditors, who sign challenges and statements; `time_roots` certificates that time authorities may lead
+    to; `relied` the hand-overs of the log's keys that `with_handovers` found to count.
     """
 
     keys: tuple[Key, ...] = ()
@@ -30,6 +31,7 @@ class Trust:
     sent: tuple[bytes, ...] | None = None
     normalised: bool = False
     auditors: tuple[Key, ...] = ()
+    time_roots: tuple[Certificate, ...] = ()
     rows: Callable[[bytes], list[Row]] = plain_rows
     relied: tuple[Relied, ...] = ()
 

@@ -10,8 +10,8 @@ from graven.check.receipts import ANSWER_BYTES_MAX
 from graven.check.several import Findings, check_files
 from graven.check.verdict import Trust
 from graven.cli.event_lines import event_rows
-from graven.cli.files import read_file
-from graven.cli.options import file_argument, json_option, path_option
+from graven.cli.files import read_file, read_time_roots
+from graven.cli.options import file_argument, json_option, path_option, tsa_root_option
 from graven.cli.output import print_error, print_fields, print_json, print_line, shown
 from graven.core.errors import BadInput
 from graven.core.note import parse_vkey
@@ -32,6 +32,7 @@ from graven.event import split_body
     "--handover", "handovers", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
     help="A hand-over of the log's keys (/log/handover/1 …), oldest first; may be given again.",
 )  # fmt: skip
+@tsa_root_option
 @click.option("--normalised", is_flag=True, help="The log makes events of what is sent: compare the raws.")
 @json_option
 @click.pass_context
@@ -44,15 +45,17 @@ def command(
     certificate: Path | None,
     auditors: tuple[str, ...],
     handovers: tuple[Path, ...],
+    tsa_roots: tuple[Path, ...],
     normalised: bool,
     as_json: bool,
 ) -> None:
     """Check what a log gave you, without the log and without a network.
 
     FILE is evidence, a range, a tlog-proof, a receipt (the note, or the whole answer), a certificate, a checkpoint, a
-    prefix, or what belongs to a challenge; `-` is standard input. Trust comes from --vkey or --policy, never from a
-    file that is checked. Several files are also held against each other: two checkpoints of one size and different
-    roots prove that the log forked, and a checkpoint against a receipt that its promise was broken.
+    prefix, an anchor, or what belongs to a challenge; `-` is standard input. Trust comes from --vkey or --policy, and
+    for time stamps from --tsa-root, never from a file that is checked. Several files are also held against each other:
+    two checkpoints of one size and different roots prove that the log forked, and a checkpoint against a receipt that
+    its promise was broken.
     """
     trust = replace(
         read_trust(vkeys, policy),
@@ -60,6 +63,7 @@ def command(
         sent=tuple(split_body(read_file(events, max_bytes=ANSWER_BYTES_MAX))) if events is not None else None,
         auditors=tuple(parse_vkey(vkey.strip()) for vkey in auditors),
         normalised=normalised,
+        time_roots=read_time_roots(tsa_roots),
         rows=event_rows,
     ).with_handovers(map(read_file, handovers))
     found = check_files(map(str, files), lambda name: read_file(Path(name), max_bytes=ANSWER_BYTES_MAX), trust)

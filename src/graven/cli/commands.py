@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backup": ("graven.cli.backup", "copy a log, running or not, without its keys"),
     "restore": ("graven.cli.restore", "bring a copy back"),
     "recover": ("graven.cli.recover", "bring a log in order after a crash or a loss"),
+    "anchor": ("graven.cli.anchor", "time stamps: now, by file, and those there are"),
     "plan": ("graven.cli.plan", "events a day into gigabytes, memory and cost"),
     "witness": ("graven.cli.witness", "run a witness for logs: cosign what grows, keep what forks"),
     "audit": ("graven.cli.audit", "follow someone else's log, keep what convicts it"),

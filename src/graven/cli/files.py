@@ -3,9 +3,11 @@
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from graven.core.errors import BadInput
+from graven.core.x509 import MAX_PEM_BYTES, Certificate, parse_certificates
 
 READ_BYTES_MAX = 256 << 20
 
@@ -23,6 +25,18 @@ def read_file(path: Path, *, max_bytes: int = READ_BYTES_MAX) -> bytes:
     if len(data) > max_bytes:
         raise BadInput(f"the file has more than {max_bytes} bytes", place=str(path))
     return data
+
+
+def read_time_roots(paths: Sequence[Path]) -> tuple[Certificate, ...]:
+    """The certificates in these files. Raises BadInput with the file."""
+    found: list[Certificate] = []
+    for path in paths:
+        try:
+            found += parse_certificates(read_file(path, max_bytes=MAX_PEM_BYTES))
+        except BadInput as error:
+            error.place = error.place or str(path)
+            raise
+    return tuple(found)
 
 
 def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:

@@ -26,6 +26,12 @@ dir_option = click.option(
 )  # fmt: skip
 
 
+tsa_root_option = click.option(
+    "--tsa-root", "tsa_roots", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Certificates (PEM) that a time authority may lead to; may be given again.",
+)  # fmt: skip
+
+
 def file_argument(name: str, metavar: str, *, nargs: int = 1) -> Decorator:
     """A file that is read; `-` is standard input."""
     return click.argument(

@@ -11,7 +11,7 @@ from graven.cli.options import LOCK_WAIT_S, dir_option, json_option, path_option
 from graven.cli.output import print_bytes, print_json, print_line, shown
 from graven.core.errors import GravenError
 from graven.core.spelling import encode_base64
-from graven.log.prove import evidence, tlog_proof
+from graven.log.prove import tlog_proof
 from graven.log.view import View
 from graven.server.control_client import connect_control
 
@@ -43,9 +43,7 @@ def command(
         if bare:
             data = tlog_proof(directory, index, published)
         else:
-            data = evidence(
-                directory, view.read(index), published, view.keys, disclose_event=not no_event, disclose_raw=not no_raw
-            )
+            data = view.evidence_of(view.read(index), published, event=not no_event, raw=not no_raw)
     head = published.checkpoint
     if output is not None:
         write_private(output, data)

@@ -7,10 +7,12 @@ from pathlib import Path
 import click
 
 from graven.app import open_view
+from graven.check.times import bracket_fields, bracket_rows
 from graven.check.words import Row, head_row
 from graven.cli.event_lines import event_rows
 from graven.cli.options import dir_option, json_option
 from graven.cli.output import dump_json, print_fields, print_line, verbatim_json
+from graven.core.bracket import Bracket
 from graven.core.commitment import NO_RAW
 from graven.core.spelling import encode_base64
 from graven.event import duplicate_keys
@@ -37,12 +39,13 @@ def command(index: int, directory: Path, as_json: bool) -> None:
         if record.head is not None:
             source = view.registers().source_names().get(record.head.source, "")
         proved = _prove(view, record)
+        bracket = _bracket(view, record)
         published = index < view.published.checkpoint.size
     if as_json:
-        print_line(_as_json(record, source, proved, published=published))
+        print_line(_as_json(record, source, proved, bracket, published=published))
         return
     print_line(f"event {index}: {_state(record, proved)}")
-    print_fields(_rows(record, source))
+    print_fields(_rows(record, source, bracket))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,13 @@ def _prove(view: View, record: Record) -> _Proved | None:
     return _Proved("frame", *prove_pending(view, record))
 
 
+def _bracket(view: View, record: Record) -> Bracket | None:
+    """When it was sequenced, by whose word; None where nothing is published yet, or the key of its entry is gone."""
+    if record.head is None or record.index >= view.published.checkpoint.size:
+        return None
+    return view.bracket(record.index)
+
+
 def _state(record: Record, proved: _Proved | None) -> str:
     if proved is None:
         return "unreadable: its data key is not in the keyring"
@@ -78,12 +88,13 @@ def _state(record: Record, proved: _Proved | None) -> str:
     return text
 
 
-def _rows(record: Record, source: str) -> list[Row]:
+def _rows(record: Record, source: str, bracket: Bracket | None) -> list[Row]:
     rows: list[Row] = []
     if record.event is not None:
         rows += event_rows(record.event)
     if record.head is not None:
         rows.append(head_row(record.head, source))
+        rows += bracket_rows(bracket, record.head.received_us) if bracket is not None else []
     rows.append(("class", record.class_name))
     if record.raw is not None:
         rows.append(("raw", f"{len(record.raw)} bytes, as the producer sent them (--json shows them)"))
@@ -93,7 +104,7 @@ def _rows(record: Record, source: str) -> list[Row]:
     return rows
 
 
-def _as_json(record: Record, source: str, proved: _Proved | None, *, published: bool) -> str:
+def _as_json(record: Record, source: str, proved: _Proved | None, bracket: Bracket | None, *, published: bool) -> str:
     """One line of JSON. The event stands in it verbatim: no number is read and written again."""
     head = None
     if record.head is not None:
@@ -115,6 +126,7 @@ def _as_json(record: Record, source: str, proved: _Proved | None, *, published: 
         "content": record.state,
         "erasure_index": record.erasure_index,
         "entry": None if record.entry is None else record.entry.hex(),
+        "bracket": None if bracket is None or record.head is None else bracket_fields(bracket, record.head.received_us),
         "proved": proved and {"by": proved.by, "size": proved.size, "root": encode_base64(proved.root)},
     }
     event = "null" if text is None else verbatim_json(text)

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from graven.app import keys_dir, open_keyring, open_store, public_keys
-from graven.cli.files import read_file
-from graven.cli.options import json_option, path_option
+from graven.app import keys_dir, open_keyring, open_store, public_keys, time_roots
+from graven.cli.files import read_file, read_time_roots
+from graven.cli.options import json_option, path_option, tsa_root_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.progress import progress_to
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import Key, format_vkey, parse_vkey
 from graven.core.policy import parse_policy
+from graven.core.x509 import Certificate
 from graven.keys.keyring import Keyring
 from graven.keys.rotation import load_tenures
 from graven.log.verify import Problem, Report, verify_directory, verify_url
@@ -36,6 +37,7 @@ _MENDS = {
 @path_option("--since", "since", "A checkpoint you kept: its tree must be the beginning of this one.")
 @click.option("--vkey", "vkeys", multiple=True, metavar="VKEY", help="The log's key, from elsewhere; may be repeated.")
 @path_option("--policy", "policy", "A tlog-policy file whose witnesses may have cosigned, too.")
+@tsa_root_option
 @json_option
 @click.pass_context
 def command(
@@ -46,6 +48,7 @@ def command(
     since: Path | None,
     vkeys: tuple[str, ...],
     policy: Path | None,
+    tsa_roots: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Verify a whole log: nothing is believed that can be derived again, and every problem found is told.
@@ -76,7 +79,8 @@ def command(
         with progress_to("verifying") as reach:
             report = verify_directory(
                 directory, keys=trust.keys, keyring=trust.keyring, own_keys=trust.own, coming=trust.coming,
-                witnesses=witnesses, since=kept, progress=reach,
+                witnesses=witnesses, since=kept, time_roots=read_time_roots(tsa_roots) or trust.time_roots,
+                progress=reach,
             )  # fmt: skip
         report = replace(
             report, problems=(*trust.problems, *report.problems), broken=report.broken + len(trust.problems)
@@ -103,6 +107,8 @@ class _Trust:
     coming: tuple[Key, ...] = ()
     keyring: Keyring | None = None
     problems: list[Problem] = field(default_factory=list)
+    time_roots: tuple[Certificate, ...] = ()
+    """Those that the configuration names."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -127,13 +133,16 @@ def _trust(directory: Path, given: Sequence[Key]) -> _Trust:
     held = _signing_keys(keyring) if keyring is not None else ()
     own = tuple(dict.fromkeys((*named, *held)))
     coming = tuple(map(parse_vkey, config.next_vkeys)) if config is not None else ()
+    roots = _read_roots(config, problems)
     if given:
-        return _Trust(tuple(given), "--vkey", own=own, coming=coming, keyring=keyring, problems=problems)
+        return _Trust(
+            tuple(given), "--vkey", own=own, coming=coming, keyring=keyring, problems=problems, time_roots=roots
+        )
     if keyring is not None and held:
         led = config is not None and keys_dir(directory, config) != keys_dir(directory)
-        return _Trust(held, f"the keyring {keyring.directory}", led, own, coming, keyring, problems)
+        return _Trust(held, f"the keyring {keyring.directory}", led, own, coming, keyring, problems, roots)
     if own:
-        return _Trust(own, CONFIG_NAME, True, coming=coming, keyring=keyring, problems=problems)
+        return _Trust(own, CONFIG_NAME, True, coming=coming, keyring=keyring, problems=problems, time_roots=roots)
     if not any((directory / name).exists() for name in (CONFIG_NAME, "journal", "log")):
         raise BadInput("there is no log here", place=str(directory), mend="give the directory `graven init` made")
     raise Broken(
@@ -162,6 +171,14 @@ def _read_config(directory: Path, problems: list[Problem]) -> Config | None:
         if (directory / CONFIG_NAME).exists():  # that it is missing, the verification says itself
             problems.append(Problem("broken", error.what, CONFIG_NAME))
         return None
+
+
+def _read_roots(config: Config | None, problems: list[Problem]) -> tuple[Certificate, ...]:
+    try:
+        return time_roots(config) if config is not None else ()
+    except BadInput as error:
+        problems.append(Problem("broken", error.what, error.place))
+        return ()
 
 
 def _read_keyring(directory: Path, config: Config | None, problems: list[Problem]) -> Keyring | None:

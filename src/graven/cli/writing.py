@@ -48,6 +48,8 @@ class Writing(Protocol):
     def change_source(self, name: str, **fields: object) -> Answer: ...
     def retire_source(self, name: str) -> Answer: ...
     def revoke_agent(self, name: str) -> Answer: ...
+    def stamp(self, authority: str | None = ...) -> Answer: ...
+    def take_anchor(self, data: bytes, *, request: bytes | None = ..., checkpoint: bytes | None = ...) -> Answer: ...
 
 
 @contextmanager
@@ -149,6 +151,12 @@ class HeldLog:
 
     def revoke_agent(self, name: str) -> Answer:
         return _agent_row(revoke_agent(self._log, name, actor=self._actor))
+
+    def stamp(self, authority: str | None = None) -> Answer:
+        return {"stamps": self._log.anchoring.stamp(authority)}
+
+    def take_anchor(self, data: bytes, *, request: bytes | None = None, checkpoint: bytes | None = None) -> Answer:
+        return self._log.anchoring.bring(data, request=request, checkpoint=checkpoint)
 
     def _source_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`class` as JSON has it is `class_name` in Python."""

@@ -7,6 +7,7 @@ those of the keyring is for whoever opens both.
 
 from graven.config.environment import Environment, read_environment, read_passphrase
 from graven.config.model import (
+    AuthorityConfig,
     ClassConfig,
     Config,
     IdempotencyConfig,
@@ -17,6 +18,7 @@ from graven.config.model import (
     PublishConfig,
     RetentionConfig,
     ServerConfig,
+    TimeConfig,
     WormConfig,
 )
 from graven.config.read import CONFIG_NAME, default_config, load_config, parse_config, parse_listen
@@ -24,6 +26,7 @@ from graven.config.write import config_sha256, flatten, format_config, set_vkeys
 
 __all__ = [
     "CONFIG_NAME",
+    "AuthorityConfig",
     "ClassConfig",
     "Config",
     "Environment",
@@ -35,6 +38,7 @@ __all__ = [
     "PublishConfig",
     "RetentionConfig",
     "ServerConfig",
+    "TimeConfig",
     "WormConfig",
     "config_sha256",
     "default_config",

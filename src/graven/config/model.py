@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, structs
 DEFAULT_CLASS = "default"
 RESERVED_CLASS = "graven"
 CLASSES_MAX = 64
+AUTHORITIES_MAX = 16
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _ClassName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
@@ -55,6 +56,66 @@ class ClassConfig(Section, frozen=True, kw_only=True):
     """A retention class. Its events are sealed under keys of their own, so that they can be erased on their own."""
 
     description: Annotated[str, Meta(max_length=1000, description="what belongs in the class, for people")] = ""
+
+
+class AuthorityConfig(Section, frozen=True, kw_only=True):
+    """A time authority (RFC 3161): it stamps checkpoints, and so bounds when each event was sequenced."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"\A(https?://[^\s@?#]+)?\Z",
+            description="where it is asked, http(s)://HOST[:PORT][/PATH]; without it, it is asked by file: graven "
+            "anchor export",
+        ),
+    ] = ""
+    ca_file: Annotated[
+        _Path | None,
+        Meta(
+            description="PEM file with the certificates its own may lead to, got from the authority by another way "
+            "than its answers"
+        ),
+    ] = None
+    policy: Annotated[
+        str,
+        Meta(
+            pattern=r"\A([0-2](\.[0-9]{1,30}){1,30})?\Z",
+            description="object identifier (dotted decimal) of the policy asked for; a stamp under another is refused",
+        ),
+    ] = ""
+    interval_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=31 * 86_400,
+            description="a log that grew is stamped this often; shorter brackets events closer, longer asks less",
+        ),
+    ] = 3_600
+    timeout_ms: Annotated[
+        int, Meta(ge=10, le=600_000, description="how long a whole answer is waited for; publishing never waits")
+    ] = 10_000
+
+
+class TimeConfig(Section, frozen=True, kw_only=True):
+    """What anchors in time are held against, and when they are renewed."""
+
+    clock_bound_ms: Annotated[
+        int,
+        Meta(
+            ge=100,
+            le=86_400_000,
+            description="this host's clock and an anchor may disagree by so much; more is an alarm and an event",
+        ),
+    ] = 5_000
+    renew_s: Annotated[
+        int,
+        Meta(
+            ge=60,
+            le=10 * 365 * 86_400,
+            description="a log whose newest stamp is by a certificate that ends within this time is stamped anew, also "
+            "if it did not grow",
+        ),
+    ] = 30 * 86_400
 
 
 class JournalConfig(Section, frozen=True, kw_only=True):
@@ -275,8 +336,10 @@ class Config(Section, frozen=True, kw_only=True):
     ] = None
     keys: KeysConfig = KeysConfig()
     classes: dict[_ClassName, ClassConfig] = {}
+    authorities: dict[_ClassName, AuthorityConfig] = {}
     journal: JournalConfig = JournalConfig()
     publish: PublishConfig = PublishConfig()
+    time: TimeConfig = TimeConfig()
     intake: IntakeConfig = IntakeConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
     server: ServerConfig = ServerConfig()
@@ -285,13 +348,17 @@ class Config(Section, frozen=True, kw_only=True):
     log: LogConfig = LogConfig()
 
 
+TABLES: dict[str, type[Section]] = {"classes": ClassConfig, "authorities": AuthorityConfig}
+"""The sections that stand any number of times under names of the operator's: `[classes.NAME]`."""
+
+
 def knobs(kind: type[Struct]) -> Iterator[structs.FieldInfo]:
     """The fields of a section that hold a value; of Config, those at the top of the file."""
-    return (field for field in structs.fields(kind) if not is_section(field) and field.name != "classes")
+    return (field for field in structs.fields(kind) if not is_section(field) and field.name not in TABLES)
 
 
 def sections() -> Iterator[structs.FieldInfo]:
-    """The sections of the file, `[classes]` apart."""
+    """The sections of the file, those of `TABLES` apart."""
     return filter(is_section, structs.fields(Config))
 
 

@@ -9,9 +9,11 @@ import msgspec
 from msgspec import Struct, structs
 
 from graven.config.model import (
+    AUTHORITIES_MAX,
     CLASSES_MAX,
     DEFAULT_CLASS,
     RESERVED_CLASS,
+    TABLES,
     ClassConfig,
     Config,
     describe,
@@ -95,13 +97,14 @@ def _not_valid(message: str, place: str) -> BadInput:
     """msgspec's complaint in our words: which knob, what it takes, and what it is for."""
     what, _, where = message.partition(" - at `")
     if where.startswith("key`"):
-        in_retention = "by_class" in where
-        what = "a class name has 1 to 32 of the characters a-z, 0-9 and -"
-        where = "$.retention.by_class" if in_retention else "$.classes"
+        table = next((one for one in ("retention.by_class", "authorities") if one in where), "classes")
+        whose = "an authority's name" if table == "authorities" else "a class name"
+        what, where = f"{whose} has 1 to 32 of the characters a-z, 0-9 and -", f"$.{table}"
     keys = tuple(where.rstrip("`").removeprefix("$").strip(".").split(".")) if where else ()
     kind: type[Struct] = Config
     if keys[1:]:
-        kind = ClassConfig if keys[0].startswith("classes") else type(getattr(_NOTHING_SET, keys[0]))
+        table = keys[0].partition("[")[0]
+        kind = TABLES[table] if table in TABLES else type(getattr(_NOTHING_SET, keys[0]))
     named = keys[-1].partition("[")[0] if keys else ""
     mend = next((f"{knob.name}: {describe(knob)}" for knob in knobs(kind) if knob.name == named), "")
     if " matching regex" in what:
@@ -149,6 +152,16 @@ def _check(config: Config, place: str) -> None:
             f"there are more than {CLASSES_MAX} classes",
             "each costs two keys a segment: use fewer",
         ),
+        (
+            len(config.authorities) <= AUTHORITIES_MAX,
+            f"there are more than {AUTHORITIES_MAX} time authorities",
+            "two or three that are independent of each other are enough",
+        ),
+        (
+            all(one.ca_file is not None for one in config.authorities.values()),
+            "a time authority without ca_file: its stamps could not be checked",
+            "[authorities.NAME] ca_file = FILE",
+        ),
         (len(set(names)) == len(names), "two copies of the keyring are in one directory", "use different disks"),
         (
             config.intake.max_bytes >= config.intake.max_request_bytes,
@@ -175,10 +188,10 @@ def _refuse_unknown(tree: Mapping[str, object], kind: type[Struct], path: tuple[
                 place=f"{place}, {_spell((*path, key[:80]))}",
                 mend=_hint(key, known, path),
             )
-        if key == "classes" and isinstance(value, Mapping):
+        if key in TABLES and not path and isinstance(value, Mapping):
             for name, section in value.items():
                 if isinstance(section, Mapping):
-                    _refuse_unknown(section, ClassConfig, (*path, key, name), place)
+                    _refuse_unknown(section, TABLES[key], (*path, key, name), place)
         elif isinstance(value, Mapping) and is_section(known[key]):
             _refuse_unknown(value, type(known[key].default), (*path, key), place)
 
@@ -213,6 +226,9 @@ def _resolve(config: Config, base: Path) -> Config:
             replicas=tuple(str(base / path) for path in keys.replicas),
             passphrase_file=absolute(keys.passphrase_file),
         ),
+        authorities={
+            name: structs.replace(one, ca_file=absolute(one.ca_file)) for name, one in config.authorities.items()
+        },
         publish=structs.replace(publish, witness_policy=absolute(publish.witness_policy)),
         server=structs.replace(server, tls_cert=absolute(server.tls_cert), tls_key=absolute(server.tls_key)),
         worm=structs.replace(worm, credentials_file=absolute(worm.credentials_file)),

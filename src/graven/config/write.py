@@ -11,7 +11,7 @@ from msgspec import structs
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from graven.config.model import ClassConfig, Config, default_of, describe, knobs, sections
+from graven.config.model import AuthorityConfig, ClassConfig, Config, default_of, describe, knobs, sections
 from graven.core.errors import BadInput
 
 COMMENT_WIDTH = 100
@@ -29,6 +29,8 @@ def format_config(config: Config) -> str:
         _add_knob(document, knob, getattr(config, knob.name))
     document.add(tomlkit.nl())
     document.add("classes", _format_classes(config.classes))
+    if config.authorities:
+        document.add("authorities", _format_authorities(config.authorities))
     for field in sections():
         section = getattr(config, field.name)
         table = tomlkit.table()
@@ -107,6 +109,18 @@ def _format_classes(classes: Mapping[str, ClassConfig]) -> Table:
         table = tomlkit.table()
         _add_comment(table, str(ClassConfig.__doc__))
         table.add("description", section.description)
+        table.add(tomlkit.nl())
+        tables.add(name, table)
+    return tables
+
+
+def _format_authorities(authorities: Mapping[str, AuthorityConfig]) -> Table:
+    tables = tomlkit.table(is_super_table=True)
+    for name, section in authorities.items():
+        table = tomlkit.table()
+        _add_comment(table, str(AuthorityConfig.__doc__))
+        for knob in knobs(AuthorityConfig):
+            _add_knob(table, knob, getattr(section, knob.name))
         table.add(tomlkit.nl())
         tables.add(name, table)
     return tables

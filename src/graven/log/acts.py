@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from graven.core.anchored import COSIGNATURE_ACT, TOKEN_ACT
 from graven.runtime.clock import rfc3339 as rfc3339
 
 SELF_SOURCE = 0
@@ -41,6 +42,12 @@ AGENT_GOODBYE = "graven.agent.goodbye"
 AGENT_SKEW = "graven.agent.skew"
 SOURCE_SILENT = "graven.source.silent"
 SOURCE_BACK = "graven.source.back"
+ANCHOR_TOKEN = TOKEN_ACT
+ANCHOR_COSIGNATURE = COSIGNATURE_ACT
+ANCHOR_OUTAGE = "graven.anchor.outage"
+ANCHOR_BACK = "graven.anchor.back"
+ANCHOR_RENEWAL = "graven.anchor.renewal"
+ANCHOR_CLOCK = "graven.anchor.clock"
 DISCLOSURE = "graven.disclosure"
 WORM_ENABLE = "graven.worm.enable"
 WORM_LOCK = "graven.worm.lock"
@@ -82,6 +89,12 @@ ACTS: dict[str, str] = {
     WORM_LOCK: "the copy's full lock began: store, days by class, objects and bytes there were",
     WORM_DOCTOR: "the forbidden calls were tried on the copy's store: store, verdict, what was not refused",
     WORM_ALARM: "the copy's follower found what must not be: what, place",
+    ANCHOR_TOKEN: "a time stamp over a published checkpoint: the token, by whom, when, the checkpoint",
+    ANCHOR_COSIGNATURE: "witnesses cosigned a published checkpoint: their lines, the checkpoint",
+    ANCHOR_OUTAGE: "a time authority gave no good stamp: which, why, since when",
+    ANCHOR_BACK: "a time authority stamps again: which, since when it had not, how often it was asked",
+    ANCHOR_RENEWAL: "the newest stamp's certificate ends soon, so the log is stamped anew: authority, end",
+    ANCHOR_CLOCK: "the host's clock and an anchor disagree, or agree again: by whom, by how much",
 }
 
 _VERBS = {

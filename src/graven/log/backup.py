@@ -9,6 +9,7 @@ What is copied, in this order of reading, so that each part covers the one befor
                         from the full one
     checkpoints/        the history up to P
     policies/           the witness policies the log was run with
+    anchors/            time stamps and imported cosignatures, over trees up to P
     graven.toml
 
 The copy is built under `<target>.partial` and renamed at the end, so an interrupted one never looks like a log. It is
@@ -28,6 +29,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 
 from graven.anchor.policies import FOLDER, read_kept
+from graven.anchor.stored import list_anchors
 from graven.core.checkpoint import Checkpoint, open_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved
 from graven.core.merkle import EMPTY_ROOT, HASH_BYTES, compact_range_at
@@ -139,6 +141,7 @@ class _Copy:
         self._history(published.size)
         self._policies()
         self._handovers()
+        self._anchors(published.size)
         self._write(CONFIG_FILE, self._config or (self._source / CONFIG_FILE).read_bytes())
         self._write("state/committed", encode_mark(COMMITTED, mark))
         self._write("log/checkpoint", note)
@@ -220,6 +223,12 @@ class _Copy:
             self._make_folder(self._target / "log" / HANDOVERS)
         for number, data in enumerate(documents, 1):
             self._write(f"log/{HANDOVERS}/{number}", data)
+
+    def _anchors(self, size: int) -> None:
+        for name in list_anchors(self._source):
+            if name.size <= size:
+                self._make_folder((self._target / name.path).parent)
+                self._write(name.path, (self._source / name.path).read_bytes())
 
     def _history(self, size: int) -> None:
         root = self._source / "checkpoints"

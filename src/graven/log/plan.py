@@ -126,8 +126,12 @@ class Planner:
     def __init__(self, window: Window, reader: JournalReader, clock: Clock) -> None:
         self._window, self._reader, self._clock = window, reader, clock
 
-    def plan(self, batches: Sequence[Batch], *, start: int, last_received_us: int) -> tuple[Plan, list[Placed]]:
+    def plan(
+        self, batches: Sequence[Batch], *, start: int, last_received_us: int, riders: Sequence[bytes] = ()
+    ) -> tuple[Plan, list[Placed]]:
         """Place a group's batches from index `start` on. `last_received_us` is of the last batch before them.
+
+        `riders` are events of Graven's own that go with a block and never make one: without a new event they stay out.
 
         Raises: as `JournalReader.read`, where an earlier event must be compared.
         """
@@ -153,6 +157,8 @@ class Planner:
             if batch.received_us < last_received_us - CLOCK_FALL_US:
                 notes.append(self._act(acts.CLOCK_FALL, {"before_us": last_received_us, "after_us": batch.received_us}))
             last_received_us = batch.received_us
+        if plan.events:
+            notes += riders
         plan.take_notes(notes, self._clock.now_us())
         return plan, placed
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.commitment import NO_RAW, format_head
 from graven.core.errors import BadInput, Broken
-from graven.core.evidence import Disclosed, Evidence, Withheld, format_evidence
+from graven.core.evidence import Anchor, Disclosed, Evidence, Withheld, format_evidence
 from graven.core.merkle import hash_leaf, prove_inclusion, verify_inclusion
 from graven.core.note import Key, format_vkey
 from graven.core.proof import TlogProof, format_proof
@@ -57,6 +57,7 @@ def evidence(
     *,
     disclose_event: bool = True,
     disclose_raw: bool = True,
+    anchors: Sequence[Anchor] = (),
 ) -> bytes:
     """A `graven-evidence/v1` document; what is not disclosed is shown as its digest. Raises as `prove`."""
     if record.state == "lost":
@@ -82,6 +83,7 @@ def evidence(
             raw,
             proof,
             tuple(format_vkey(key) for key in keys),
+            tuple(anchors),
         )
     )
 

@@ -103,6 +103,8 @@ class Publisher:
         self.trouble: GravenError | None = None
         """Why the last attempt failed, while another is worth it: a full disk, a copy of the keyring that is away."""
         self.on_failure: Callable[[GravenError], None] = lambda error: None
+        self.on_witnessed: Callable[[SignedCheckpoint], None] = lambda signed: None
+        """Called on the publisher's thread with every published note that has new cosignatures."""
         self._after: list[Callable[[SignedCheckpoint], None]] = []
         self._thread = threading.Thread(target=self._run, name="graven-publisher", daemon=True)
 
@@ -252,6 +254,7 @@ class Publisher:
             self._changed.notify_all()
         if found is not None and self.panel is not None:
             self.panel.show(found)
+            self.on_witnessed(signed)
         for callback in self._after:
             callback(signed)
         return signed
@@ -279,14 +282,17 @@ class Publisher:
         else:
             found = panel.merged(self.published)
             self._short = self._short and not found.met
+        more = len(found.counted) > panel.cosigned
         if found.signed.data != self.published.data:
             data = found.signed.data
             write_atomic(self._files, str(self._log / "checkpoint"), data)
-            time_s = checkpoint_time_s(data)
-            self.history.add(found.signed.checkpoint.size, data, now_us // 1_000_000 if time_s is None else time_s)
+            if more:  # else the history keeps the note as it was: the earliest word on a tree is the best
+                time_s = checkpoint_time_s(data)
+                self.history.add(found.signed.checkpoint.size, data, now_us // 1_000_000 if time_s is None else time_s)
             with self._changed:
                 self.published = found.signed
             panel.show(found)
+            self.on_witnessed(found.signed)
             for callback in self._after:
                 callback(found.signed)
             return self.published

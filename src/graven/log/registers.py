@@ -34,6 +34,9 @@ GRADES = (
 )
 
 
+ANCHORED_MAX = 1_000
+
+
 class Source(msgspec.Struct, frozen=True):
     """A registered producer. `classes` are the classes its events may name beside its own."""
 
@@ -107,6 +110,8 @@ class _Snapshot(msgspec.Struct, frozen=True):
     coming: tuple[str, ...] = ()
     handovers: tuple[Handed, ...] = ()
     source_floor: int = 0
+    anchored: tuple[str, ...] = ()
+    cosigned_us: int = 0
 
 
 class Registers:
@@ -136,6 +141,10 @@ class Registers:
         self._source_floor = 0
         self.kit_segment: int | None = None
         """Start of the newest segment that a recovery kit made so far opens."""
+        self.anchored: tuple[str, ...] = ()
+        """The newest files in anchors/ that an event names, up to ANCHORED_MAX."""
+        self.cosigned_us = 0
+        """The newest time that a cosignature in the log states."""
 
         self.coming: tuple[str, ...] = ()
         """The vkeys that sign beside those in office, as the last event about them says."""
@@ -213,6 +222,11 @@ class Registers:
             case acts.HEAL:  # what was lost may have used numbers
                 used = max(self._highest_source(), self._source_floor)
                 self._source_floor = (used // NUMBERS_STEP + 1) * NUMBERS_STEP
+            case acts.ANCHOR_TOKEN | acts.ANCHOR_COSIGNATURE:
+                if isinstance(file := data.get("file"), str):
+                    self.anchored = (*self.anchored, file)[-ANCHORED_MAX:]
+                if decoded["action"] == acts.ANCHOR_COSIGNATURE:
+                    self.cosigned_us = max(self.cosigned_us, int(data.get("earliest_us", 0)))
             case acts.KEYS_BACKUP:
                 newest = data.get("newest_segment")
                 if isinstance(newest, int):
@@ -232,7 +246,7 @@ class Registers:
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
                 dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
                 self.kit_segment, tuple(self.agents.values()), tuple(self.silent), self.coming, self.handovers,
-                self._source_floor,
+                self._source_floor, self.anchored, self.cosigned_us,
             )
         )  # fmt: skip
         if self._applied > mark.size:
@@ -261,6 +275,7 @@ class Registers:
         registers.agents = {agent.name: agent for agent in saved.agents}
         registers.silent = frozenset(saved.silent)
         registers.coming, registers.handovers = saved.coming, saved.handovers
+        registers.anchored, registers.cosigned_us = saved.anchored, saved.cosigned_us
         return registers, Mark(saved.size, bytes.fromhex(saved.root))
 
     def _set_source(self, row: dict[str, Any]) -> None:

@@ -5,18 +5,22 @@ the published checkpoint, what is only committed against the root of its own fra
 checked when it was opened; `verify` re-derives its root).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from graven.anchor.policies import kept_witness_keys
+from graven.core.bracket import Bracket
 from graven.core.checkpoint import SignedCheckpoint, open_checkpoint
 from graven.core.errors import BadInput, Broken
+from graven.core.evidence import Anchor
 from graven.core.note import Key
+from graven.core.x509 import Certificate
 from graven.journal.mark import COMMITTED, read_mark
 from graven.journal.segment import SegmentReader, list_segments
 from graven.keys.keyring import Keyring
 from graven.keys.signature import verify_signature
-from graven.log.catchup import load_registers
+from graven.log.bracket import collect_anchors, read_bracket
+from graven.log.catchup import load_registers, self_events
 from graven.log.prove import evidence, read_one, state_of, tlog_proof
 from graven.log.reader import JournalReader, KeyFinder
 from graven.log.registers import Registers
@@ -26,8 +30,15 @@ from graven.log.types import Record
 class View:
     """One log directory. Threads may share it. `keyring` None: nothing sealed can be read."""
 
-    def __init__(self, directory: Path, keys: Sequence[Key], keyring: Keyring | None) -> None:
-        """`keys` are the log's public keys, by which its checkpoints are believed.
+    def __init__(
+        self,
+        directory: Path,
+        keys: Sequence[Key],
+        keyring: Keyring | None,
+        time_roots: Callable[[], Sequence[Certificate]] = tuple,
+    ) -> None:
+        """`keys` are the log's public keys, by which its checkpoints are believed; `time_roots` reads the certificates
+        that its time authorities lead to.
 
         Raises:
             BadInput: there is no log. Broken: it has no segment.
@@ -41,6 +52,7 @@ class View:
         with SegmentReader(segments[0]) as first:
             self.header = first.header()
         self._keyring = keyring
+        self._time_roots = time_roots
         self._find_key = KeyFinder(keyring)
         self.reader = JournalReader(directory / "journal", self.header.log_id, self._find_key)
         self._registers: Registers | None = None
@@ -92,14 +104,41 @@ class View:
         return state_of(index, self.published.checkpoint.size)
 
     def evidence(self, index: int, *, event: bool = True, raw: bool = True) -> bytes:
-        """The evidence document of one event. Raises as `log.prove.prove`."""
+        """The evidence document of one event, with the anchors that bound it. Raises as `log.prove.prove`."""
+        return self.evidence_of(self.read(index), self.published, event=event, raw=raw)
+
+    def evidence_of(
+        self, record: Record, published: SignedCheckpoint, *, event: bool = True, raw: bool = True
+    ) -> bytes:
+        """As `evidence`, of a record and under a checkpoint at hand."""
+        anchors: tuple[Anchor, ...] = ()
+        if record.index < published.checkpoint.size:
+            anchors = collect_anchors(
+                self.directory, record.index, published,
+                keys=self.keys, reader=self.reader, self_events=self._self_events, roots=self.time_roots or None,
+            )  # fmt: skip
         return evidence(
-            self.directory, self.read(index), self.published, self.keys, disclose_event=event, disclose_raw=raw
+            self.directory, record, published, self.keys, disclose_event=event, disclose_raw=raw, anchors=anchors
         )
+
+    def bracket(self, index: int) -> Bracket:
+        """Between which times a published event was sequenced, and by whose word. Raises as `evidence`, Disproved."""
+        return read_bracket(self.directory, self.evidence(index, event=False, raw=False), self.keys, self.time_roots)
+
+    @property
+    def time_roots(self) -> tuple[Certificate, ...]:
+        """The certificates that the configured time authorities may lead to; none where they cannot be read."""
+        try:
+            return tuple(self._time_roots())
+        except BadInput:
+            return ()
 
     def tlog_proof(self, index: int) -> bytes:
         """The bare proof of one entry, without opening its event. Raises as `log.prove.tlog_proof`."""
         return tlog_proof(self.directory, index, self.published)
+
+    def _self_events(self, start: int, end: int) -> list[tuple[int, bytes]]:
+        return self_events(self.reader, self._find_key, self.header.log_id, start, end)
 
     def registers(self) -> Registers:
         """Sources and tokens as of now. Raises BadInput without a keyring."""

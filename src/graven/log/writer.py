@@ -11,7 +11,7 @@ A full disk is no failure: the group is refused, and nothing of it was stored.
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from graven.journal.mark import Mark, MarkFile
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.signer import ReceiptSigner, Signer
+from graven.log.anchorings import Anchorings
 from graven.log.block import Built, SectionKeys, build
 from graven.log.opened import open_receipt_for
 from graven.log.plan import Plan, Planner
@@ -44,6 +45,8 @@ Wake = Callable[[Sequence[tuple[Done, Answer]]], None]
 RECEIPT_SPAN = 1 << 24
 """How many sizes one certificate of the receipt key covers: what a thief of that key could sign."""
 
+RIDERS_MAX = 256
+RIDERS_A_BLOCK_BYTES = 1 << 20
 EVENTS_MAX = frame.COUNT_MAX // 4
 """Events in one batch: a frame has room for them, the rest of their group, and a note on each."""
 
@@ -78,6 +81,7 @@ class WriterState:
     window: Window
     registers: Registers
     mark: MarkFile
+    anchorings: Anchorings
     segment: SegmentWriter | None
     last_received_us: int = 0
 
@@ -94,6 +98,7 @@ class Writer:
         self._queue: deque[tuple[Batch, Done]] = deque()
         self._queued_events = self._queued_bytes = 0
         self._ready = threading.Condition()
+        self._riders: dict[str, bytes] = {}
         self._stopping = False
         self._error: GravenError | None = None
         self._after_commit: list[Callable[[int], None]] = []
@@ -164,6 +169,18 @@ class Writer:
             self._queued_bytes += size
             self._ready.notify()
 
+    def ride(self, key: str, event: bytes) -> None:
+        """Let an event of source 0 go into the next block that holds another one; it never makes a block itself.
+
+        One of the same `key` that still waits is replaced. At most 256 wait; the oldest goes then, as all do when this
+        process ends: whoever gives one must know it again.
+        """
+        with self._ready:
+            self._riders.pop(key, None)
+            while len(self._riders) >= RIDERS_MAX:
+                del self._riders[next(iter(self._riders))]
+            self._riders[key] = event
+
     def halt(self, error: GravenError) -> None:
         """Stop for good because another part of the log failed: who waits is told, later batches are refused."""
         self.wake(self._fail((), error))
@@ -230,8 +247,13 @@ class Writer:
     def _commit(self, group: list[tuple[Batch, Done]]) -> list[tuple[Done, Answer]]:
         state = self.state
         batches = [batch for batch, _ in group]
-        plan, placed = self._planner.plan(batches, start=state.tail.size, last_received_us=state.last_received_us)
+        riders = self._waiting_riders()
+        plan, placed = self._planner.plan(
+            batches, start=state.tail.size, last_received_us=state.last_received_us, riders=list(riders.values())
+        )
         built = self._append(plan) if plan.events else None
+        if built is not None:
+            self._arrived(riders)
         state.last_received_us = batches[-1].received_us
         receipt = self._receipt()
         answers: list[tuple[Done, Answer]] = []
@@ -282,7 +304,30 @@ class Writer:
         except OSError as error:
             raise Broken("the log's state could not be written", place=error.strerror or "") from None
         for index in plan.self_events:
-            state.registers.apply(index, plan.events[index - plan.start])
+            event = plan.events[index - plan.start]
+            state.registers.apply(index, event)
+            try:
+                state.anchorings.apply(index, event)
+            except OSError as error:
+                raise Broken("the log's state could not be written", place=error.strerror or "") from None
+
+    def _waiting_riders(self) -> dict[str, bytes]:
+        taken: dict[str, bytes] = {}
+        size = 0
+        with self._ready:
+            for key, event in self._riders.items():
+                size += len(event)
+                if taken and size > RIDERS_A_BLOCK_BYTES:
+                    break
+                taken[key] = event
+        return taken
+
+    def _arrived(self, riders: Mapping[str, bytes]) -> None:
+        """These stand in the log; one that was replaced meanwhile waits on."""
+        with self._ready:
+            for key, event in riders.items():
+                if self._riders.get(key) is event:
+                    del self._riders[key]
 
     def _is_full(self, segment: SegmentWriter, now_us: int) -> bool:
         if not segment.blocks:

@@ -4,7 +4,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from graven.core.errors import BadInput
-from graven.core.spelling import encode_base64
+from graven.core.spelling import decode_base64, encode_base64
 from graven.log import acts
 from graven.log.admin import ADMIN
 from graven.server.routes import Ask, Endpoint, json_response
@@ -39,7 +39,38 @@ def record_act(ask: Ask) -> Response:
     return json_response({"index": done.first_index, "size": done.size}, 201)
 
 
+class Stamping(Struct, forbid_unknown_fields=True):
+    """Body of POST /control/v1/stamp."""
+
+    authority: str | None = None
+
+
+class NewAnchor(Struct, forbid_unknown_fields=True):
+    """Body of POST /control/v1/anchors; each is base64."""
+
+    data: str
+    request: str | None = None
+    checkpoint: str | None = None
+
+
+def stamp(ask: Ask) -> Response:
+    """Have the published checkpoint stamped now."""
+    return json_response({"stamps": ask.live.taking().anchoring.stamp(ask.document(Stamping).authority)})
+
+
+def take_anchor(ask: Ask) -> Response:
+    """Take an anchor that came by file."""
+    asked = ask.document(NewAnchor)
+    parts = {
+        name: None if text is None else decode_base64(text, place=name)
+        for name, text in (("request", asked.request), ("checkpoint", asked.checkpoint))
+    }
+    return json_response(ask.live.taking().anchoring.bring(decode_base64(asked.data, place="data"), **parts), 201)
+
+
 ENDPOINTS = (
+    Endpoint("POST", "/control/v1/stamp", stamp, ADMIN),
+    Endpoint("POST", "/control/v1/anchors", take_anchor, ADMIN),
     Endpoint("POST", "/control/v1/publish", publish, ADMIN),
     Endpoint("POST", "/control/v1/acts", record_act, ADMIN),
 )

@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from graven.core.errors import BadInput, Broken, Busy, Disproved, GravenError
+from graven.core.spelling import encode_base64
 from graven.event import Refusal
 from graven.log.acts import rfc3339
 
@@ -71,6 +72,16 @@ class ControlClient:
     def record_act(self, action: str, data: Mapping[str, object], *, message: str = "") -> Answer:
         """Append an act that was done beside the server, such as `graven.backup`: `index` and `size`."""
         return self._send("POST", "/control/v1/acts", {"action": action, "data": data, "message": message})
+
+    def stamp(self, authority: str | None = None) -> Answer:
+        """Have the published checkpoint stamped now: `stamps`, a row for each authority asked."""
+        return self._send("POST", "/control/v1/stamp", {"authority": authority})
+
+    def take_anchor(self, data: bytes, *, request: bytes | None = None, checkpoint: bytes | None = None) -> Answer:
+        """Take an anchor that came by file: `file`, `type`, `size`, `time`, `by`."""
+        parts = {"data": data, "request": request, "checkpoint": checkpoint}
+        asked = {name: None if part is None else encode_base64(part) for name, part in parts.items()}
+        return self._send("POST", "/control/v1/anchors", asked)
 
     def tokens(self) -> list[Answer]:
         """Every token, without secrets, with its last use."""

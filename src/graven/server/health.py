@@ -125,6 +125,7 @@ def _operations(live: Live, log: Log) -> dict[str, object]:
         "state": "stopped" if error is not None else "stopping" if live.stopping else "working",
         "error": None if error is None else str(error),
         "trouble": _trouble(log),
+        "authorities": log.anchoring.status(),
         "witnesses": log.publisher.panel.status() if log.publisher.panel is not None else [],
         "uptime_s": round(live.uptime_s, 3),
         "queue": {
@@ -155,7 +156,7 @@ def _trouble(log: Log) -> str | None:
     panel = log.publisher.panel
     if panel is not None and not panel.numbers[2]:
         return f"the published checkpoint is short of witnesses: {panel.trust}"
-    return None
+    return log.anchoring.trouble
 
 
 def _journal(folder: Path) -> tuple[int, int]:

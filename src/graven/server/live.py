@@ -191,6 +191,7 @@ class Live:
             watch("graven_witnesses", "Members of the policy's quorum.", lambda: panel.numbers[1])
             meaning = "1 while the published checkpoint has fewer cosignatures than the policy asks for."
             watch("graven_witnesses_short", meaning, lambda: float(not panel.numbers[2]))
+        self._watch_anchors(log)
         watch("graven_queue_events", "Events queued for the writer.", lambda: writer.queued[0])
         watch("graven_queue_bytes", "Bytes queued for the writer.", lambda: writer.queued[1])
         watch("graven_bodies_in_flight_bytes", "Memory of bodies on their way in.", lambda: self.allowance.taken_bytes)
@@ -202,6 +203,35 @@ class Live:
         watch("graven_window_ids_max", "Ids it holds at most.", lambda: self.config.idempotency.max_ids)
         watch("graven_window_age_seconds", "How far back the window reaches now.", window_age_s)
         watch("graven_window_bound_seconds", "How far back it reaches at most.", lambda: window.window_us / 1e6)
+
+    def _watch_anchors(self, log: Log) -> None:
+        watch, anchoring, clock = self.metrics.watch, log.anchoring, log.clock
+
+        def newest_us() -> int:
+            return max((state.time_us for state in anchoring.states), default=0)
+
+        def age_s() -> float:
+            return (clock.now_us() - newest_us()) / 1e6 if newest_us() else float("nan")
+
+        def left_s() -> float:
+            ends_us = max((state.expires_us for state in anchoring.states), default=0)
+            return (ends_us - clock.now_us()) / 1e6 if ends_us else float("nan")
+
+        if anchoring.states:
+            states = anchoring.states
+            watch("graven_time_authorities", "Time authorities configured.", lambda: len(states))
+            meaning = "Time authorities that gave no good stamp when last asked."
+            watch("graven_time_authorities_failing", meaning, lambda: sum(state.failures > 0 for state in states))
+            meaning = "Stamps obtained since the start."
+            watch("graven_stamps", meaning, lambda: sum(state.stamps for state in states))
+            meaning = "Times that an authority stopped giving stamps, since the start."
+            watch("graven_stamp_outages", meaning, lambda: sum(state.outages for state in states))
+            watch("graven_stamp_age_seconds", "Age of the newest stamp.", age_s)
+            watch("graven_stamp_expires_seconds", "Until the best newest stamp's certificate ends.", left_s)
+        meaning = "How far this host's clock and an anchor disagree, the worst of them."
+        watch("graven_clock_disagreement_seconds", meaning, lambda: anchoring.disagreement_us / 1e6)
+        meaning = "1 while this host's clock and an anchor disagree by more than the bound."
+        watch("graven_clock_alarm", meaning, lambda: float(bool(anchoring.alarmed)))
 
 
 def only_here(log: Log) -> int:

@@ -38,6 +38,8 @@ class Acts:
     erasures: dict[int, DataKeyName] = field(default_factory=dict)
     torn: dict[str, str] = field(default_factory=dict)
     heals: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    anchored: set[str] = field(default_factory=set)
+    """Files in anchors/ that events name."""
     genesis: Mapping[str, object] | None = None
     handovers: list[str] = field(default_factory=list)
     complete: bool = True
@@ -54,6 +56,8 @@ class Acts:
                 self.torn[str(data.get("file"))] = str(data.get("sha256"))
             elif act.action == acts.KEYS_HANDOVER:
                 self.handovers.append(str(data.get("handover")))
+            elif act.action in (acts.ANCHOR_TOKEN, acts.ANCHOR_COSIGNATURE) and isinstance(data.get("file"), str):
+                self.anchored.add(str(data["file"]))
             elif act.action == acts.GENESIS and act.index == 0:
                 self.genesis = data
 

@@ -31,6 +31,8 @@ from graven.log.verify.tree import TreeCheck
 from graven.log.verify.window import SegmentWindow
 
 ACTS_OF_INTEREST = frozenset((acts.GENESIS, acts.RECOVERY, acts.LOSS, acts.ERASURE, acts.HEAL, acts.KEYS_HANDOVER))
+ANCHOR_ACTS = frozenset((acts.ANCHOR_TOKEN, acts.ANCHOR_COSIGNATURE))
+"""Of these only the file they name is kept: there may be very many."""
 _FILL_ENTRIES = 1 << 16
 _WASTE_FILES = 4  # how many times a segment's length may be hashed for nothing
 _PAIR = struct.Struct(">II")
@@ -265,6 +267,10 @@ class _Walk:
             if own.action in ACTS_OF_INTEREST:
                 data = msgspec.json.decode(own.data)
                 self._result.acts.append(Act(index, own.action, data if isinstance(data, dict) else {}))
+            elif own.action in ANCHOR_ACTS:
+                data = msgspec.json.decode(own.data)
+                if isinstance(data, dict) and isinstance(file := data.get("file"), str):
+                    self._result.acts.append(Act(index, own.action, {"file": file}))
         except (msgspec.DecodeError, msgspec.ValidationError, RecursionError):
             self._findings.disprove("an event of the log's own is not in the event model", "", index, index + 1)
 

@@ -13,10 +13,11 @@ from graven.anchor.policies import kept_witness_keys
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.handover import Tenures
 from graven.core.note import Key
+from graven.core.x509 import Certificate
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import SIGNING_FILES, load_signing_key
 from graven.log.handovers import FOLDER, own_tenures, read_handovers
-from graven.log.verify import acts, checkpoints, layout
+from graven.log.verify import acts, anchors, checkpoints, layout
 from graven.log.verify.chain import Chain, Progress
 from graven.log.verify.checkpoints import HistoryTask, Stated
 from graven.log.verify.pool import Pool, processes_default
@@ -37,6 +38,7 @@ def verify_directory(
     coming: Sequence[Key] = (),
     witnesses: Sequence[Key] = (),
     since: bytes | None = None,
+    time_roots: Sequence[Certificate] = (),
     progress: Progress | None = None,
     processes: int | None = None,
 ) -> Report:
@@ -47,8 +49,9 @@ def verify_directory(
     those the log says are to come, and may have signed. No third may have but witnesses, those in `witnesses` and those
     of the policies in the log's own `policies/`; their lines add no trust, and must be good. `keyring` None: no payload
     is opened; entries are taken from the bundles, and the frames' checksums and roots are checked against them. `since`
-    is a checkpoint of this log that the caller kept: its tree must be the beginning of this one. `processes` None: one
-    a core.
+    is a checkpoint of this log that the caller kept: its tree must be the beginning of this one. `time_roots` are the
+    certificates that its time authorities may lead to; without any, stamps must only hold together. `processes` None:
+    one a core.
 
     Raises:
         BadInput: the directory is no log at all, no key is given, or `since` is no checkpoint of this log.
@@ -70,7 +73,10 @@ def verify_directory(
     kept = checkpoints.open_since(since, tenures, findings) if since is not None else None
     try:
         cosigners = tuple(dict.fromkeys((*witnesses, *kept_witness_keys(directory))))
-        return _Verification(directory, tenures, cosigners, keyring, findings, kept, progress, processes).run()
+        run = _Verification(
+            directory, tenures, cosigners, keyring, findings, kept, progress, processes, tuple(time_roots)
+        )
+        return run.run()
     except Broken as error:  # a process died: what is known is told
         findings.error(error)
         return Report(findings.problems, findings.disproved, findings.broken, findings.notes, 0, 0, 0, "not checked")
@@ -87,8 +93,10 @@ class _Verification:
         since: Stated | None,
         progress: Progress | None,
         processes: int | None,
+        time_roots: tuple[Certificate, ...],
     ) -> None:
         self._directory, self._tenures, self._keyring, self._findings = directory, tenures, keyring, findings
+        self._time_roots = time_roots
         self._witnesses, self._progress, self._processes = witnesses, progress, processes
         self._stated: list[Stated] = [since] if since is not None else []
         self._history: list[Stated] = []
@@ -99,6 +107,7 @@ class _Verification:
         if not (directory / "graven.toml").is_file():
             findings.fail("a file of the log is missing", "graven.toml")
         history = layout.list_history(directory, findings)
+        stored = layout.list_stored(directory, findings)
         published, proven = checkpoints.read_published(directory, self._tenures, findings, self._witnesses)
         self._check_keyring()
         highest = checkpoints.read_highest(self._keyring, self._tenures, findings) if self._keyring else None
@@ -110,7 +119,8 @@ class _Verification:
         self._stated += [one for one in (published if proven else None, highest) if one is not None]
         if mark is not None:
             self._stated.append(Stated("the committed mark", "state/committed", mark.size, mark.root))
-        wanted = tuple(sorted({size, *(one.size for one in self._stated), *(one for _, one in history.notes)}))
+        sizes = {size, *(one.size for one in self._stated), *(one for _, one in history.notes)}
+        wanted = tuple(sorted(sizes | {one.size for one in stored}))
         tree = TreePlace(str(directory / "log"), size, min(synced.size, size) if synced else size, extras)
         signed = max(size, highest.size if highest else 0, mark.size if mark else 0)
         chain = Chain(self._keyring, self._origin, tree, wanted, signed, findings, self._progress)
@@ -122,7 +132,12 @@ class _Verification:
         for stated in self._stated:
             checkpoints.check_stated(stated, chain.roots, chain.end.index, findings)
         checkpoints.check_history(self._history, chain.roots, chain.end.index, findings)
+        anchored = anchors.read_stored(directory, stored, self._tenures, self._witnesses, self._time_roots, findings)
+        for stated in anchored:
+            checkpoints.check_stated(stated, chain.roots, chain.end.index, findings)
         self._check_acts(chain, journal, opened, history.predecessors)
+        if self._keyring is not None:
+            anchors.check_named([one.path for one in stored], chain.acts, findings)
         self._tell(chain, tree)
         payloads = "not checked"
         if self._keyring is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
+from graven.anchor.stored import FOLDER, StoredName, parse_name
 from graven.core.tile import LEVEL_MAX, WIDTH, TilePath
 from graven.journal.segment import SegmentFile, segment_name
 from graven.log.handovers import FOLDER as HANDOVERS
@@ -133,6 +134,25 @@ def list_history(directory: Path, findings: Findings) -> History:
                 history.notes.append((path, int(entry.name)))
     history.notes.sort()
     return history
+
+
+def list_stored(directory: Path, findings: Findings) -> list[StoredName]:
+    """Every anchor in `anchors/`, which may not be there at all."""
+    found: list[StoredName] = []
+    if not (directory / FOLDER).exists():
+        return found
+    for day in _entries(directory / FOLDER, FOLDER, findings):
+        place = f"{FOLDER}/{day.name}"
+        if not _DAY.fullmatch(day.name) or not day.is_dir():
+            _foreign(day, place, findings)
+            continue
+        for entry in _entries(directory / place, place, findings):
+            name = parse_name(f"{place}/{entry.name}")
+            if name is None or _regular_size(entry) is None:
+                _foreign(entry, f"{place}/{entry.name}", findings)
+            else:
+                found.append(name)
+    return sorted(found)
 
 
 def _list_tiles(
