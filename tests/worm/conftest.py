@@ -18,25 +18,26 @@ def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
         yield store
 
 
-@pytest.fixture
-def credentials(monkeypatch: pytest.MonkeyPatch, store_server: Seaweed) -> Seaweed:
+@pytest.fixture(scope="module")
+def credentials(store_server: Seaweed) -> Iterator[Seaweed]:
     """The environment of someone who may write to the store."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", seaweed.ACCESS)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.SECRET)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", store_server.endpoint)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    return store_server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", seaweed.ACCESS)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", seaweed.SECRET)
+        patch.setenv("AWS_ENDPOINT_URL_S3", store_server.endpoint)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CONFIG_FILE", "/dev/null")
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        yield store_server
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make_bucket(credentials: Seaweed) -> Callable[..., str]:
     """Makes a bucket, with Object Lock unless told otherwise; returns its name."""
 
     def make(*, lock: bool = True) -> str:
         name = f"copy-{os.urandom(6).hex()}"
-        seaweed.client(credentials).create_bucket(Bucket=name, ObjectLockEnabledForBucket=lock)
+        seaweed.make_bucket(credentials, name, lock=lock)
         return name
 
     return make

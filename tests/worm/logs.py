@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from graven.app import Log, create_log, open_follower, open_store, public_keys
-from graven.config import Config, default_config, format_config, load_config
+from graven.config import Config, default_config, load_config
 from graven.config.model import ClassConfig, JournalConfig, PublishConfig, RetentionConfig, WormConfig
 from graven.worm.follow import Follower
 from graven.worm.store import Store, Version
@@ -47,13 +47,6 @@ def append(directory: Path, events: int, *, size: int = 150) -> None:
 
 def config_of(directory: Path) -> Config:
     return load_config(directory / "graven.toml")
-
-
-def configure(directory: Path, **worm: object) -> None:
-    """Change [worm]."""
-    config = config_of(directory)
-    changed = msgspec.structs.replace(config, worm=msgspec.structs.replace(config.worm, **worm))
-    (directory / "graven.toml").write_text(format_config(changed))
 
 
 def store_of(directory: Path) -> Store:

@@ -18,6 +18,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +93,10 @@ def _start(directory: Path, filer_door: bool) -> Seaweed | None:
             process.wait()
             return None
         time.sleep(0.1)
-    return Seaweed(endpoint, f"http://127.0.0.1:{filer}", process.pid)
+    found = Seaweed(endpoint, f"http://127.0.0.1:{filer}", process.pid)
+    while not _takes(found) and time.monotonic() < deadline:  # volumes grow when the first object comes
+        time.sleep(0.1)
+    return found
 
 
 def kill(pid: int) -> None:
@@ -131,13 +136,36 @@ def shared_store(folder: Path) -> Iterator[Seaweed]:
 
 def client(store: Seaweed) -> Any:
     """A boto3 client: what an administrator, or an attacker with the bucket's credentials, has."""
+    return _client(store.endpoint)
+
+
+@cache
+def _client(endpoint: str) -> Any:
     boto3 = pytest.importorskip("boto3")
     from botocore.config import Config
 
     return boto3.client(
-        "s3", endpoint_url=store.endpoint, aws_access_key_id=ACCESS, aws_secret_access_key=SECRET,
+        "s3", endpoint_url=endpoint, aws_access_key_id=ACCESS, aws_secret_access_key=SECRET,
         region_name="us-east-1", config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}),
     )  # fmt: skip
+
+
+def make_bucket(store: Seaweed, name: str, *, lock: bool = True) -> None:
+    """A new bucket; with Object Lock, once the store knows of it: its S3 door hears of new buckets a little late."""
+    one = client(store)
+    one.create_bucket(Bucket=name, ObjectLockEnabledForBucket=lock)
+    deadline = time.monotonic() + _START_S
+    until = datetime.now(UTC) + timedelta(seconds=5)
+    while lock:
+        try:
+            one.put_object(
+                Bucket=name, Key="beside/first", Body=b"", ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until
+            )
+        except Exception:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        else:
+            return
 
 
 @contextmanager
@@ -178,6 +206,17 @@ def _free_ports() -> list[int]:
         for one in held:
             one.close()
     return found
+
+
+def _takes(store: Seaweed) -> bool:
+    one = client(store)
+    with suppress(Exception):
+        one.create_bucket(Bucket="first")
+    try:
+        one.put_object(Bucket="first", Key="first", Body=b"first")
+    except Exception:
+        return False
+    return True
 
 
 def _listens(path: Path) -> bool:

@@ -47,7 +47,7 @@ def command(
     if listen is not None:
         parse_listen(listen)
     if not check:
-        run(place, config, listen=listen)
+        run(place, config, listen=listen, config_file=config_file)
         return
     size = _check(place, config)
     address = listen or config.server.listen

@@ -9,6 +9,7 @@ from graven.anchor.policies import current_policy, load_policy
 from graven.app import keys_dir, open_keyring, open_view
 from graven.cli.options import dir_option, json_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
+from graven.cli.worm_shown import worm_rows, worm_status
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import GravenError
 from graven.log.view import View, events_only_here
@@ -30,6 +31,7 @@ def command(directory: Path, as_json: bool) -> None:
         except NoServer:
             document["server"] = "not running"
         document["keys"] = _keys(view, config)
+        document["worm"] = worm_status(view.directory, config, view.size)
     if as_json:
         print_json(document)
     else:
@@ -77,6 +79,7 @@ def _print(document: dict[str, Any]) -> None:
         *([("", document["note"])] if document["note"] else []),
         *(("", f"{row['name']}: {row['trouble']}") for row in document.get("witnesses", ()) if row["trouble"]),
         ("server", _server(document)),
+        *(worm_rows(document["worm"]) if document["worm"] is not None else ()),
         ("keyring", _keyring(keys)),
     ]
     if "events_only_here" in keys:

@@ -17,6 +17,7 @@ from graven.app import committed_size, open_follower, open_store, public_keys, r
 from graven.cli.options import dir_option, json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.plan import GB
+from graven.cli.worm_shown import worm_rows, worm_status
 from graven.cli.writing import open_writing, recorded
 from graven.config import CONFIG_NAME, Config, load_config, parse_config, with_values
 from graven.core.errors import BadInput, Broken, Disproved
@@ -26,7 +27,7 @@ from graven.runtime.telemetry import set_up_logging
 from graven.server.control_client import ControlClient, NoServer
 from graven.worm.layout import TRIAL_DAYS, Description
 from graven.worm.opening import begin_full_lock, open_copy, read_full_lock
-from graven.worm.state import describe, read_state
+from graven.worm.state import read_state
 from graven.worm.store import Store, end_of_day
 
 USD_PER_GB_MONTH, USD_PER_1000_REQUESTS = 0.023, 0.005
@@ -143,7 +144,8 @@ def follow(
                 raise Broken("the round was not whole", place=follower.state.trouble)
             return
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+            # whoever holds our standard input says when: a stop of the whole group must not cost the last round
+            signal.signal(number, signal.SIG_IGN if until_stdin_ends else lambda *_: stop.set())
         if until_stdin_ends:
             threading.Thread(target=_wait_for_end, args=(last,), daemon=True).start()
         follower.run(config.worm.interval_s, last)
@@ -274,33 +276,14 @@ def _planned(directory: Path, values: Mapping[str, Any]) -> tuple[str, Config]:
 
 def _print_state(directory: Path, as_json: bool) -> None:
     config = load_config(directory / CONFIG_NAME)
-    state = read_state(directory)
-    if state is None:
-        what = "nothing was copied yet" if config.worm.store else "no write-once copy is set up"
-        if as_json:
-            print_json({"store": config.worm.store, "state": what})
-        else:
-            print_line(what)
-        return
-    document = describe(state, committed_size(directory), int(time.time()))
+    document = worm_status(directory, config, committed_size(directory))
+    if document is None:
+        raise BadInput("no write-once copy is set up", place=str(directory), mend="graven worm enable STORE")
     if as_json:
         print_json(document)
-        return
-    print_line(shown(state.store))
-    print_fields(worm_rows(document))
-
-
-def worm_rows(document: Mapping[str, Any]) -> list[tuple[str, object]]:
-    """A copy's state for people."""
-    age = "never whole" if document["lag_s"] is None else f"last whole round {document['lag_s']} s ago"
-    rows: list[tuple[str, object]] = [
-        ("lock", document["lock"]),
-        ("copied", f"{counted(document['covered'], 'entry', 'entries')}, {document['lag_events']} behind; {age}"),
-        ("put", f"{counted(document['objects'], 'object')}, {document['bytes']} bytes"),
-        ("trouble", document["trouble"]),
-    ]
-    rows += [("ALARM", f"{one['what']} ({one['place']})") for one in document["alarms"]]
-    return rows
+    else:
+        print_line(shown(document["store"]))
+        print_fields(worm_rows(document))
 
 
 def _wait_for_end(last: threading.Event) -> None:

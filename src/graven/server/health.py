@@ -19,6 +19,7 @@ from graven.log.admin import READ
 from graven.log.history import checkpoint_time_s
 from graven.runtime.telemetry import METRICS_CONTENT_TYPE
 from graven.server.access import unauthenticated
+from graven.server.copying import copy_status
 from graven.server.live import Live, only_here
 from graven.server.routes import TEXT, Ask, Endpoint, error_response, json_response
 
@@ -127,6 +128,7 @@ def _operations(live: Live, log: Log) -> dict[str, object]:
         "trouble": _trouble(log),
         "authorities": log.anchoring.status(),
         "witnesses": log.publisher.panel.status() if log.publisher.panel is not None else [],
+        "worm": copy_status(log),
         "uptime_s": round(live.uptime_s, 3),
         "queue": {
             "events": events,

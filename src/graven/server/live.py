@@ -23,6 +23,7 @@ from graven.log.view import events_only_here
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import Metrics, get_logger
 from graven.server.body import Allowance
+from graven.server.copying import watch_copy
 from graven.server.watch import Watch
 
 READERS = 4
@@ -192,6 +193,7 @@ class Live:
             meaning = "1 while the published checkpoint has fewer cosignatures than the policy asks for."
             watch("graven_witnesses_short", meaning, lambda: float(not panel.numbers[2]))
         self._watch_anchors(log)
+        watch_copy(self.metrics, log)
         watch("graven_queue_events", "Events queued for the writer.", lambda: writer.queued[0])
         watch("graven_queue_bytes", "Bytes queued for the writer.", lambda: writer.queued[1])
         watch("graven_bodies_in_flight_bytes", "Memory of bodies on their way in.", lambda: self.allowance.taken_bytes)

@@ -35,6 +35,7 @@ from graven.runtime.telemetry import get_logger, set_up_logging
 from graven.server import protocol
 from graven.server.access import TokenAccess
 from graven.server.control_client import SOCKET_NAME
+from graven.server.copying import CopyProcess
 from graven.server.doors import Door, control_door, network_door
 from graven.server.express import ExpressHttp
 from graven.server.live import Live, stopped
@@ -65,11 +66,12 @@ def run(
     ready: Callable[[Running], None] | None = None,
     files: Files | None = None,
     lock_wait_s: float = 10.0,
+    config_file: Path | None = None,
 ) -> None:
     """Serve the log in `directory` until told to stop. `listen` goes before the configuration's.
 
     `ready` is called once, when the server listens and the log is open; without it, the address is printed. `files`
-    and `lock_wait_s` are those of `Log.open`.
+    and `lock_wait_s` are those of `Log.open`; `config_file` is where `config` was read, if not in `directory`.
 
     Raises:
         BadInput: no log, a port that is taken or not allowed, TLS files that do not fit.
@@ -82,7 +84,8 @@ def run(
     listener = bind(listen or config.server.listen)
     with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         opening = partial(Log.open, directory, config, files=files, lock_wait_s=lock_wait_s, serve=True)
-        runner.run(_Serving(directory, config, listener, tls, ready or _announce, opening).run())
+        copying = CopyProcess(directory, config, config_file)
+        runner.run(_Serving(directory, config, listener, tls, ready or _announce, opening, copying).run())
 
 
 def bind(listen: str) -> socket.socket:
@@ -195,9 +198,10 @@ class _Serving:
         tls: ssl.SSLContext | None,
         ready: Callable[[Running], None],
         opening: Callable[..., Log],
+        copying: CopyProcess,
     ) -> None:
         self._directory, self._config, self._listener, self._tls = directory, config, listener, tls
-        self._ready, self._opening = ready, opening
+        self._ready, self._opening, self._copying = ready, opening, copying
         self._servers: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
         self._told = asyncio.Event()
         self._reason = "stopped"
@@ -217,12 +221,16 @@ class _Serving:
             log = await asyncio.to_thread(self._opening, give_up=self._told.is_set)
             try:
                 live.adopt(log, loop)
+                self._copying.start()
                 if not self._told.is_set():
                     await self._serve(live, access)
             finally:
                 live.stopping = True
                 await self._stop_servers(live)
-                await asyncio.to_thread(self._close, log, access)
+                try:
+                    await asyncio.to_thread(self._close, log, access)
+                finally:
+                    await asyncio.to_thread(self._copying.finish)
             if (error := stopped(log)) is not None:
                 raise error
         except Busy:

@@ -153,9 +153,14 @@ class Follower:
                 self._stop.wait(min(left, _POLL_S))
 
     def wait_for_sweep(self) -> None:
-        """Return when the locks were lengthened, if that is under way."""
+        """Return when the locks were lengthened, if that is under way. Raises Broken: the state cannot be written."""
         if self._sweeper is not None:
             self._sweeper.join()
+            try:
+                write_state(self._files, self._directory, self.state)
+            except OSError as error:
+                what = "the follower's state cannot be written"
+                raise Broken(what, place=f"{self._directory}: {error.strerror}") from None
 
     def _round(self) -> None:
         state, now_s = self.state, self._now_s()

@@ -29,13 +29,14 @@ MULTIPART_BYTES = 16 << 20
 
 CONNECTIONS = 32
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 60
-ATTEMPTS = 3
+ATTEMPTS = 5
 _STORES_MAX = 8
 _PAGE = 1000
 _URL = re.compile(
     r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/((?:[A-Za-z0-9_.=-]+/)*[A-Za-z0-9_.=-]+)/?|/)?", re.ASCII
 )
 _GONE = ("NoSuchKey", "NoSuchVersion", "404", "NotFound")
+_STATUS = re.compile(r"status code: ([0-9]{3})", re.ASCII)
 _T = TypeVar("_T")
 
 
@@ -242,11 +243,12 @@ class S3Store:
         }  # fmt: skip
         region: Any = self.client.meta.region_name or "us-east-1"
         named = self._settings.endpoint is not None or "amazonaws.com" not in endpoint
-        where: dict[str, Any] = {"endpoint": endpoint, "virtual_hosted_style_request": False} if named else {}
+        # under this name, or a variable of the environment would go before it
+        where: dict[str, Any] = {"aws_endpoint_url_s3": endpoint, "virtual_hosted_style_request": False}
         return Obstore(
             self.bucket, prefix=self._prefix or None, region=region, checksum_algorithm="SHA256",
             credential_provider=Boto3CredentialProvider(self._session),
-            client_options=options, retry_config={"max_retries": ATTEMPTS}, **where,
+            client_options=options, retry_config={"max_retries": ATTEMPTS}, **(where if named else {}),
         )  # fmt: skip
 
     def _version(self, row: dict[str, Any], *, marker: bool) -> Version:
@@ -271,7 +273,9 @@ class S3Store:
             return Broken("an object of the copy is missing", place=place)
         if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"):
             return BadInput("there are no credentials for the bucket", place=self.url, mend="docs/write-once.md")
-        return Broken(f"the store says no: {code or type(error).__name__}", place=place)
+        status = _STATUS.search(str(error)) if not code else None
+        said = code or (f"status {status[1]}" if status else type(error).__name__)
+        return Broken(f"the store says no: {said}", place=place)
 
 
 def _oldest_first(versions: list[Version]) -> Iterator[Version]:
