@@ -20,7 +20,7 @@ from graven.config import Config
 from graven.runtime.telemetry import Metrics, get_logger
 from graven.worm.state import State, describe, lag_events, read_state
 
-FINISH_S = 60.0
+FINISH_S = 30.0
 PAUSE_S, PAUSE_S_MAX = 1.0, 60.0
 _STATE_S = 1.0
 
