@@ -52,6 +52,7 @@ from graven.log import acts
 from graven.log.anchoring import Anchoring, AnchorLimits
 from graven.log.anchorings import Anchorings
 from graven.log.catchup import load_registers, load_window, self_events
+from graven.log.certificates import Certificates
 from graven.log.handovers import HandoverKeeper
 from graven.log.history import CheckpointHistory
 from graven.log.lock import Lock
@@ -652,6 +653,7 @@ def _writer_state(
     mark = MarkFile(files, str(directory / "state" / "committed"))
     mark.write(Mark(size, found.tail.range.root()))
     last = reader.read(size - 1).head if size else None
+    receipts = ReceiptSigner(keyring, signer)
     return WriterState(
         files=files,
         journal=directory / "journal",
@@ -660,7 +662,8 @@ def _writer_state(
         classes=class_names(config),
         keyring=keyring,
         signer=signer,
-        receipts=ReceiptSigner(keyring, signer),
+        receipts=receipts,
+        certificates=Certificates(files, directory, receipts),
         reader=reader,
         tail=found.tail,
         window=window,

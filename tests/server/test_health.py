@@ -94,3 +94,12 @@ def test_a_method_a_path_does_not_take(shared_server: Server) -> None:
     answer = shared_server.ask("PUT", "/api/v1/tokens")
     assert answer.status == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+def test_kept_certificates_by_size(server: Server) -> None:
+    token = server.token("ingest")
+    size = server.append(b'{"action":"x"}', token).json()["size"]
+    one = server.ask("GET", "/api/v1/receipt-certificate").body
+    assert server.ask("GET", f"/api/v1/receipt-certificates/{size}").body == one
+    assert server.ask("GET", "/api/v1/receipt-certificates/99999999999").status == 404
+    assert server.ask("GET", "/api/v1/receipt-certificates/x").status == 400

@@ -10,6 +10,7 @@ What is copied, in this order of reading, so that each part covers the one befor
     checkpoints/        the history up to P
     policies/           the witness policies the log was run with
     anchors/            time stamps and imported cosignatures, over trees up to P
+    certificates/       those of the receipt key
     graven.toml
 
 The copy is built under `<target>.partial` and renamed at the end, so an interrupted one never looks like a log. It is
@@ -40,6 +41,8 @@ from graven.journal.files import Files, LocalFiles
 from graven.journal.mark import COMMITTED, Mark, encode_mark, read_mark
 from graven.journal.segment import SegmentFile, SegmentReader, list_segments
 from graven.keys.signature import verify_signature
+from graven.log.certificates import FOLDER as CERTIFICATES
+from graven.log.certificates import read_certificates
 from graven.log.handovers import FOLDER as HANDOVERS
 from graven.log.handovers import read_handovers
 from graven.log.history import read_history
@@ -142,6 +145,7 @@ class _Copy:
         self._policies()
         self._handovers()
         self._anchors(published.size)
+        self._certificates()
         self._write(CONFIG_FILE, self._config or (self._source / CONFIG_FILE).read_bytes())
         self._write("state/committed", encode_mark(COMMITTED, mark))
         self._write("log/checkpoint", note)
@@ -229,6 +233,13 @@ class _Copy:
             if name.size <= size:
                 self._make_folder((self._target / name.path).parent)
                 self._write(name.path, (self._source / name.path).read_bytes())
+
+    def _certificates(self) -> None:
+        kept = list(read_certificates(self._source))
+        if kept:
+            self._make_folder(self._target / CERTIFICATES)
+        for first, last, note in kept:
+            self._write(f"{CERTIFICATES}/{first:020d}-{last:020d}", note)
 
     def _history(self, size: int) -> None:
         root = self._source / "checkpoints"

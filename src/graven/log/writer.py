@@ -28,6 +28,7 @@ from graven.keys.keyring import Keyring
 from graven.keys.signer import ReceiptSigner, Signer
 from graven.log.anchorings import Anchorings
 from graven.log.block import Built, SectionKeys, build
+from graven.log.certificates import Certificates
 from graven.log.opened import open_receipt_for
 from graven.log.plan import Plan, Planner
 from graven.log.reader import JournalReader
@@ -42,8 +43,6 @@ Answer = Committed | GravenError
 Done = Callable[[Answer], None]
 Wake = Callable[[Sequence[tuple[Done, Answer]]], None]
 
-RECEIPT_SPAN = 1 << 24
-"""How many sizes one certificate of the receipt key covers: what a thief of that key could sign."""
 
 RIDERS_MAX = 256
 RIDERS_A_BLOCK_BYTES = 1 << 20
@@ -76,6 +75,7 @@ class WriterState:
     keyring: Keyring
     signer: Signer
     receipts: ReceiptSigner
+    certificates: Certificates
     reader: JournalReader
     tail: Tail
     window: Window
@@ -107,7 +107,6 @@ class Writer:
         if state.segment is not None:
             self._keys = _open_keys(state.keyring, state.segment.header)
         self._planner = Planner(state.window, state.reader, clock)
-        self._certificate: tuple[int, bytes] | None = None
         self._classes = frozenset(state.classes)
         self._thread = threading.Thread(target=self._run, name="graven-writer", daemon=True)
 
@@ -132,7 +131,7 @@ class Writer:
     @property
     def certificate(self) -> bytes | None:
         """The note that certifies the receipt key for the receipts being signed; None before the first."""
-        return self._certificate[1] if self._certificate else None
+        return self.state.certificates.note
 
     def after_commit(self, callback: Callable[[int], None]) -> None:
         """Call `callback(size)` on the writer's thread after each commit. It must be quick and not raise."""
@@ -262,7 +261,7 @@ class Writer:
             if batch.full:
                 opened = open_receipt_for(
                     batch, first, fresh, duplicates, plan.start, built,
-                    certificate=self._certificate[1] if self._certificate else b"",
+                    certificate=state.certificates.note or b"",
                     tail=state.tail, reader=state.reader,
                 )  # fmt: skip
             answers.append(
@@ -366,9 +365,11 @@ class Writer:
 
     def _receipt(self) -> bytes:
         size = self.state.tail.size
-        if self._certificate is None or size > self._certificate[0]:
-            last = size + RECEIPT_SPAN
-            self._certificate = last, self.state.receipts.certificate(size, last)
+        try:
+            self.state.certificates.cover(size)
+        except OSError as error:
+            place = f"{error.filename}: {error.strerror}"
+            raise Broken("the certificate of the receipt key could not be kept", place=place) from None
         return self.state.receipts.sign(size, self.state.tail.range.root())
 
 

@@ -13,12 +13,14 @@ from graven.app import VERSION, Log
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Busy, GravenError
 from graven.core.policy import Policy
-from graven.core.spelling import encode_base64
+from graven.core.spelling import encode_base64, parse_decimal
 from graven.log.acts import rfc3339
 from graven.log.admin import READ
+from graven.log.certificates import find_certificates
 from graven.log.history import checkpoint_time_s
 from graven.runtime.telemetry import METRICS_CONTENT_TYPE
 from graven.server.access import unauthenticated
+from graven.server.answers import Refused
 from graven.server.copying import copy_status
 from graven.server.live import Live, only_here
 from graven.server.routes import TEXT, Ask, Endpoint, error_response, json_response
@@ -71,12 +73,22 @@ def certificate(ask: Ask) -> Response:
     return Response(note, headers={"Cache-Control": "no-cache"}, media_type=TEXT)
 
 
+def certificates(ask: Ask) -> Response:
+    """Every certificate kept that covers receipts of a size, the newest first, an empty line between two."""
+    size = parse_decimal(ask.path["size"], place="size")
+    found = find_certificates(ask.log.directory, size)
+    if not found:
+        raise Refused(404, f"no certificate of receipts of size {size} is kept", reason="not_found")
+    return Response(b"\n".join(found), headers={"Cache-Control": "no-cache"}, media_type=TEXT)
+
+
 ENDPOINTS = (
     Endpoint("GET", "/health/live", live, inline=True, knows_callers=False),
     Endpoint("GET", "/health/ready", ready, inline=True, knows_callers=False),
     Endpoint("GET", "/metrics", metrics, inline=True, knows_callers=False),
     Endpoint("GET", "/api/v1/status", status),
     Endpoint("GET", "/api/v1/receipt-certificate", certificate, inline=True, knows_callers=False),
+    Endpoint("GET", "/api/v1/receipt-certificates/{size}", certificates, knows_callers=False),
 )
 
 

@@ -138,6 +138,7 @@ _STATUSES = {
     503: "Not ready, stopping, or busy.",
 }
 _INDEX = _path("index", "0-based position in the log", _number("index"))
+_SIZE = _path("size", "entries in a tree: the third line of a receipt", _number("size"))
 _TOKEN_FIELDS = {
     "name": _text("1 to 64 letters, digits and . _ @ -"),
     "scopes": _list(
@@ -288,6 +289,13 @@ _PATHS: dict[str, JsonObject] = {
     },
     "/api/v1/status": {
         "get": _operation("Where the log stands; more of it with the scope read", _answer("It.", _ref("Status")), 401)
+    },
+    "/api/v1/receipt-certificates/{size}": {
+        "get": _operation(
+            "The kept certificates of receipts of a size",
+            _answer("Signed notes, the newest first.", None, "text/plain"), 400, 404,
+            parameters=(_SIZE,),
+        )
     },
     "/api/v1/receipt-certificate": {
         "get": _operation("The certificate of the receipt key", _answer("A signed note.", None, "text/plain"))

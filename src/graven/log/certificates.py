@@ -1,0 +1,66 @@
+"""The certificates of the receipt key: `DIR/certificates/<first size>-<last size>`, one note a file, kept for ever.
+
+A receipt that came without its certificate can be judged as long as somebody has the one of its time. So each is
+durable before the first receipt under it leaves, and a start goes on under the newest as long as that holds: one file
+for many million entries, not one a start. Nothing here is trusted: whoever takes a certificate checks its signature.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from graven.journal.files import Files, write_atomic
+from graven.keys.signer import ReceiptSigner
+
+FOLDER = "certificates"
+SPAN = 1 << 24
+"""How many sizes one certificate covers: what a thief of the receipt key could sign."""
+NOTE_BYTES_MAX = 4_096
+
+_NAME = re.compile(r"([0-9]{20})-([0-9]{20})", re.ASCII)
+
+
+class Certificates:
+    """Those of one log. One owner: the writer."""
+
+    def __init__(self, files: Files, directory: Path, receipts: ReceiptSigner) -> None:
+        self._files, self._folder, self._receipts = files, directory / FOLDER, receipts
+        self._last = -1
+        self.note: bytes | None = None
+        """The one in force; None before the first receipt."""
+
+    def cover(self, size: int) -> None:
+        """See to it that receipts of the tree of `size` are certified. OSError if a new one cannot be kept."""
+        if size > self._last:
+            self._last, self.note = self._kept(size) or self._make(size)
+
+    def _kept(self, size: int) -> tuple[int, bytes] | None:
+        """The newest that covers `size`, if the keys of today make the same one."""
+        for first, last, note in sorted(read_certificates(self._folder.parent), reverse=True):
+            if first <= size < last:
+                return (last, note) if self._receipts.certificate(first, last) == note else None
+        return None
+
+    def _make(self, size: int) -> tuple[int, bytes]:
+        last = size + SPAN
+        note = self._receipts.certificate(size, last)
+        if not self._folder.is_dir():
+            self._files.mkdir(str(self._folder))
+            self._files.sync_dir(str(self._folder.parent))
+        write_atomic(self._files, str(self._folder / f"{size:020d}-{last:020d}"), note)
+        return last, note
+
+
+def read_certificates(directory: Path) -> Iterator[tuple[int, int, bytes]]:
+    """(first size, last size, note) of each kept in a log's directory."""
+    folder = directory / FOLDER
+    for path in folder.iterdir() if folder.is_dir() else ():
+        named = _NAME.fullmatch(path.name)
+        if named is not None and path.is_file():
+            with path.open("rb") as file:
+                yield int(named[1]), int(named[2]), file.read(NOTE_BYTES_MAX)
+
+
+def find_certificates(directory: Path, size: int) -> list[bytes]:
+    """Every kept certificate that covers receipts of this size, the newest first: more than one after a new log key."""
+    return [note for first, last, note in sorted(read_certificates(directory), reverse=True) if first <= size <= last]
