@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import embedded, floor, long, postgres, served, sqlite, wrk
+from bench import embedded, floor, long, postgres, served, sqlite, trail, wrk
 from bench.events import Feed
 from bench.lone import Lone, median_ms, percentile_99_ms
 from bench.over_http import Load, Nothing
@@ -28,10 +28,12 @@ SINGLES = "Graven over HTTP, single events, 256 connections"
 EMPTY = "an empty HTTP handler, the same requests"
 VERIFY = "verify"
 SQLITE = "SQLite, hash chain, batches of 1,000"
+TRAIL_DECODE = "CloudTrail records, decoded and nothing else"
+TRAIL = "CloudTrail records, normalised on one core"
 LONE = "one lone client, one event"
 
-RATIO_MIN = {EMBEDDED: 0.45, BATCHES: 0.35, SINGLES: 0.034, VERIFY: 1.7}
-RATE_MIN = {SINGLES: 12_000.0, VERIFY: 600_000.0}
+RATIO_MIN = {EMBEDDED: 0.45, BATCHES: 0.35, SINGLES: 0.034, VERIFY: 1.7, TRAIL: 0.085}
+RATE_MIN = {SINGLES: 12_000.0, VERIFY: 600_000.0, TRAIL: 30_000.0}
 """What is asked of a machine whose floor is 355,000 events a second; RATIO_MIN asks the same of any other."""
 
 
@@ -101,6 +103,7 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
         small_blocks = _make_log(plan.small_blocks, 1, place)
         contestants[VERIFY] = large.verify
         contestants[SQLITE] = sqlite.run
+        contestants[TRAIL_DECODE], contestants[TRAIL] = trail.decode, trail.normalise
         try:
             _told("starting PostgreSQL")
             database = stack.enter_context(postgres.serve(place))
@@ -119,8 +122,11 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
 
 def _rate_rows(measured: Measured) -> list[Row]:
     base = measured.rates[FLOOR]
+    beside = {TRAIL: f"; {measured.rates[TRAIL].ratio_to(measured.rates[TRAIL_DECODE]):.2f} × the bare decode"}
     rows = [
-        rate_row(name, rates, base, ratio_min=RATIO_MIN.get(name), rate_min=RATE_MIN.get(name))
+        rate_row(
+            name, rates, base, ratio_min=RATIO_MIN.get(name), rate_min=RATE_MIN.get(name), beside=beside.get(name, "")
+        )
         for name, rates in measured.rates.items()
         if name != LONE
     ]

@@ -11,13 +11,14 @@ import msgspec
 import psycopg
 import pytest
 from backports import zstd
-from bench import embedded, floor, postgres, sqlite
+from bench import embedded, floor, postgres, sqlite, trail
 from bench.events import MEAN_BYTES, Feed
 from bench.report import Row, as_json, format_table, limit_row, rate_row
 from bench.rounds import NotMeasuredError, Rates, Run, Turn, measure
 
 from graven.core.errors import BadInput
 from graven.event import decode_event
+from graven.ingest import Pipeline
 
 
 def test_events_are_in_the_model_and_of_the_stated_size() -> None:
@@ -153,3 +154,18 @@ def test_the_table_says_what_was_asked_and_whether_it_was_met() -> None:
     assert [row["met"] for row in as_data] == [None, True, False, True, False, True, False, None]
     assert as_data[1]["per_round"] == [50.0, 60.0]
     assert as_data[5]["p99_ms"] == 2.0
+
+
+def test_trail_records_are_normalised_and_of_the_stated_size() -> None:
+    records = trail.make_records(400)
+    assert len({record.raw for record in records}) == 400
+    assert 1_400 < sum(len(record.raw) for record in records) / 400 < 1_550
+    made = Pipeline().run(records)
+    assert all(one.type == "aws-cloudtrail" and not one.quarantined for one in made)
+    assert len({decode_event(one.event).verb for one in made}) >= 5
+
+
+@pytest.mark.parametrize("run", [trail.decode, trail.normalise])
+def test_a_turn_over_trail_records(run: Run, tmp_path: Path) -> None:
+    turn = run([], tmp_path, 0.02)
+    assert turn.events > 0 and turn.events % trail.RECORDS_A_RUN == 0 and turn.seconds >= 0.02

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 from bench import wrk
-from bench.__main__ import BATCHES, EMBEDDED, EMPTY, FLOOR, LONE, SINGLES, SQLITE, VERIFY, Plan, run
+from bench.__main__ import (
+    BATCHES,
+    EMBEDDED,
+    EMPTY,
+    FLOOR,
+    LONE,
+    SINGLES,
+    SQLITE,
+    TRAIL,
+    TRAIL_DECODE,
+    VERIFY,
+    Plan,
+    run,
+)
 from bench.child import Grown, Opened, Verified, call
 from bench.events import Feed
 from bench.over_http import Nothing
@@ -25,13 +38,14 @@ def test_every_row_is_measured() -> None:
         rows, mean_bytes = run(Plan(rounds=1, seconds=0.1, events=3_000, small_blocks=30), place)
     assert 550 < mean_bytes < 590
     found = {row.what: row for row in rows}
-    for name in (FLOOR, EMBEDDED, BATCHES, SINGLES, EMPTY, VERIFY, SQLITE):
+    for name in (FLOOR, EMBEDDED, BATCHES, SINGLES, EMPTY, VERIFY, SQLITE, TRAIL_DECODE):
         assert found[name].figure.endswith(")"), found[name]
         assert (found[name].ratio or 0) > 0
+    assert found[TRAIL].figure.endswith("× the bare decode") and (found[TRAIL].ratio or 0) > 0
     assert found[LONE].figure.startswith("p50 ")
     assert [row for row in rows if row.figure.startswith("not measured") and "PostgreSQL" not in row.what] == []
     asked = [row for row in rows if row.asked]
-    assert len(asked) == 4 + 1 + 2 + 1 + 1 + 2
+    assert len(asked) == 4 + 1 + 2 + 1 + 1 + 2 + 1
     assert all(row.met is not None for row in asked)
 
 
