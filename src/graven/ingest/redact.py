@@ -1,0 +1,420 @@
+"""Secrets taken out of an event and its raw record before anything is sealed: an immutable log keeps them for ever.
+
+Two ways to find them: rules that name a place, and detectors that know a secret by its looks (`detectors`). Whatever is
+found on one side is taken out of the other as well, wherever the same text stands: an event quotes its raw.
+
+    event   values are replaced, or left out; `redacted` lists where
+    raw     JSON: only the bytes of the value change; text: only those of the secret. Also where a secret stands there
+            as a JSON escape, or, as audit records have it, in hexadecimal
+
+A stand-in says what it stands for: `[redacted:NAME]`, or `[hmac:32 hex digits]` under a key of the operator's, so
+that equal values can be told to be equal and nothing else. What was redacted is not what the producer sent, and is never
+claimed to be.
+
+Pure, bounded, linear; a record in which nothing is found is given back as it is, the same objects.
+"""
+
+import hmac
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+import msgspec
+
+from graven.core.errors import BadInput
+from graven.event import Event, encode_event
+from graven.ingest.detectors import DETECTORS, Scanner, Sights, find_secrets, is_secret_name
+
+__all__ = ["ACTIONS", "REDACTED_MAX", "RedactionRule", "SecretRedactor", "parse_path"]
+
+Action = Literal["mask", "hash", "drop"]
+ACTIONS: tuple[Action, ...] = ("mask", "hash", "drop")
+
+REDACTED_MAX = 100
+"""Entries of `redacted`; more are counted in the last one."""
+
+_SECRET_CHARS_MIN = 6  # shorter texts, and plain words, are not looked for elsewhere: they stand in every record
+_LONG_SECRET_CHARS = 16
+_SECRETS_MAX = 200
+_ENUM_FIELDS = frozenset({"verb", "category", "outcome", "severity", "class", "redacted", "derived_from"})
+_PATH = re.compile(r"(?:(event|raw):)?(\$?\.?)(.+)", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOKEN = re.compile(r'[ \t\r\n]*(?:([{}\[\],:])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"]+))', re.DOTALL)
+
+_DECODE = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class RedactionRule:
+    """`side`: "event", "raw" or "" for both. `path`: keys; `*` is any one key or index, `**` any number of them."""
+
+    side: str
+    path: tuple[str, ...]
+    action: Action = "mask"
+
+
+def parse_path(spelled: str, action: Action = "mask") -> RedactionRule:
+    """A rule for `[event:|raw:][$.]a.b.*.c`. A key that holds a dot is quoted: `annotations."a.b/c"`.
+
+    Raises BadInput.
+    """
+    found = _PATH.fullmatch(spelled)
+    keys: list[str] = []
+    rest = found[3] if found else ""
+    while rest:
+        if rest.startswith('"'):
+            end = rest.find('"', 1)
+            key, rest = rest[1:end], rest[end + 1 :] if end > 0 else "?"
+        else:
+            key, dot, after = rest.partition(".")
+            rest = dot + after
+        if not key or (rest and (not rest.startswith(".") or rest == ".")):
+            keys = []
+            break
+        keys.append(key)
+        rest = rest[1:]
+    if found is None or not keys or all(key in ("*", "**") for key in keys):
+        mend = "name keys with dots between: data.user.password, **.password, raw:requestParameters.*.key"
+        raise BadInput(f"not a path of values: {spelled[:80]!r}", mend=mend)
+    return RedactionRule(found[1] or "", tuple(keys), action)
+
+
+class SecretRedactor:
+    """What redaction does, built once from configuration. Immutable, safe to share between threads."""
+
+    def __init__(
+        self, *, detect: Sequence[str] = (), rules: Sequence[RedactionRule] = (), key: bytes | None = None
+    ) -> None:
+        """`key`: what hashes are made under. Raises BadInput for an unknown detector, or a hash without a key."""
+        if unknown := [name for name in detect if name not in DETECTORS]:
+            raise BadInput(f"there is no detector {unknown[0][:40]!r}", mend="one of " + ", ".join(DETECTORS))
+        if key is None and any(rule.action == "hash" for rule in rules):
+            raise BadInput("a rule hashes, and there is no key to do it under", mend="set [redaction] key_file")
+        self.scanner = Scanner(tuple(name for name in DETECTORS if name in detect))
+        self.rules = tuple(rules)
+        self._hints = tuple(_hint(rule) for rule in rules)
+        self._key = key
+
+    def apply(self, event: Event, raw: bytes) -> tuple[Event, bytes]:
+        """The event and raw to seal: the same objects where nothing was found."""
+        encoded = encode_event(event)
+        # what an event quotes of a JSON raw stands there in the same letters; texts may be encoded within
+        sights = self.scanner.look(raw) if raw[:1] == b"{" else self.scanner.look(raw, encoded)
+        if not (sights or any(hint in raw or hint in encoded for hint in self._hints)):
+            return event, raw
+        work = _Work(self, sights)
+        tree = _DECODE(encoded)
+        work.walk_event(tree)
+        sealed = work.raw(raw)
+        work.replace_known(tree)  # what was found in the raw may stand in the event as well
+        if not work.redacted and sealed == raw:
+            return event, raw
+        _list(tree, work.redacted)
+        return msgspec.convert(tree, Event), (raw if sealed == raw else sealed)
+
+    def apply_raw(self, raw: bytes) -> bytes:
+        """The raw to seal of a record that could not be read."""
+        sights = self.scanner.look(raw)
+        if not (sights or any(hint in raw for hint in self._hints)):
+            return raw
+        sealed = _Work(self, sights).raw(raw)
+        return raw if sealed == raw else sealed
+
+    def stand_in(self, value: str, name: str, action: Action) -> str:
+        """What stands in the place of a value."""
+        if action == "hash" and self._key is not None:
+            return f"[hmac:{hmac.new(self._key, value.encode('utf-8', 'surrogatepass'), sha256).hexdigest()[:32]}]"
+        return f"[redacted:{name}]"
+
+
+class _Work:
+    """One record: what was found in it so far."""
+
+    def __init__(self, redactor: SecretRedactor, sights: Sights) -> None:
+        self._of, self._sights = redactor, sights
+        self._names = redactor.scanner.names if sights.named else ()
+        self.secrets: dict[str, str] = {}
+        self.redacted: list[str] = []
+
+    def walk_event(self, tree: dict[str, Any]) -> None:
+        """Apply rules, then detectors, to the event's values in place."""
+        rules = [rule for rule in self._of.rules if rule.side != "raw"]
+        if rules:
+            for rule in rules:
+                for holder, key, path in _find(tree, rule.path):
+                    if _replaceable(holder, key, path):
+                        self._take(holder, key, path, rule)
+        self._walk(tree, "$")
+
+    def raw(self, raw: bytes) -> bytes:
+        """The raw without what rules and detectors find in it, and without what the event had to give up."""
+        try:
+            text, errors = raw.decode(), "strict"
+        except UnicodeDecodeError:
+            text, errors = raw.decode("utf-8", "surrogateescape"), "surrogateescape"
+        rules = [rule for rule in self._of.rules if rule.side != "event"]
+        is_json = text.lstrip()[:1] in ("{", "[")
+        if is_json and (rules or self._names):
+            text = self._json(text, rules)
+        text = self._text(text)
+        for secret, stand_in in self.secrets.items():
+            text = _replace_all(text, secret, stand_in)
+        return text.encode("utf-8", errors)
+
+    def replace_known(self, tree: dict[str, Any]) -> None:
+        """Take every known secret out of the event's texts."""
+        if self.secrets:
+            self._walk(tree, "$")
+
+    def _take(self, holder: Any, key: Any, path: str, rule: RedactionRule) -> None:
+        value = holder[key]
+        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if isinstance(value, str) and self._is_stand_in(value):
+            return
+        stand_in = self._of.stand_in(shown, "rule", rule.action)
+        if isinstance(value, str):
+            self._remember(value, stand_in)
+        if rule.action == "drop":
+            if isinstance(holder, list):
+                holder[key] = None
+            else:
+                del holder[key]
+        else:
+            holder[key] = stand_in
+        self._note(path)
+
+    def _walk(self, root: dict[str, Any], place: str) -> None:
+        waiting: list[tuple[Any, str]] = [(root, place)]
+        while waiting:
+            node, path = waiting.pop()
+            pairs = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
+            for key, value in pairs:
+                if path == "$" and key in _ENUM_FIELDS:
+                    continue
+                if isinstance(value, dict | list):
+                    waiting.append((value, path + _step(key)))
+                elif isinstance(value, str) and value:
+                    new = self._clean(key, value)
+                    if new != value:
+                        node[key] = new
+                        self._note(path + _step(key))
+
+    def _clean(self, key: object, value: str) -> str:
+        if isinstance(key, str) and (name := is_secret_name(key, self._names)) and not self._is_stand_in(value):
+            stand_in = self._of.stand_in(value, name, "mask")
+            self._remember(value, stand_in)
+            return stand_in
+        value = self._text(value)
+        for secret, stand_in in self.secrets.items():
+            if secret in value:
+                value = value.replace(secret, stand_in)
+        return value
+
+    def _text(self, text: str) -> str:
+        """`text` without what the detectors find in it."""
+        spans = sorted(find_secrets(text, self._sights.patterns))
+        if not spans:
+            return text
+        parts: list[str] = []
+        at = 0
+        for start, end, name in spans:
+            if end <= at:
+                continue
+            start = max(start, at)
+            stand_in = self._of.stand_in(text[start:end], name, "mask")
+            self._remember(text[start:end], stand_in)
+            parts += (text[at:start], stand_in)
+            at = end
+        parts.append(text[at:])
+        return "".join(parts)
+
+    def _json(self, text: str, rules: Sequence[RedactionRule]) -> str:
+        """A JSON text with the values that rules and names point at replaced, every other byte as it was."""
+        spans: list[tuple[int, int, str]] = []
+        for path, start, end in _values(text):
+            key = path[-1] if path else ""
+            value = text[start:end]
+            rule = next((rule for rule in rules if _fits(rule.path, path)), None)
+            if rule is not None:
+                inner = _unquote(value)
+                if inner is not None and self._is_stand_in(inner):
+                    continue
+                stand_in = self._of.stand_in(value if inner is None else inner, "rule", rule.action)
+                if inner:
+                    self._remember(inner, stand_in)
+                spans.append((start, end, "null" if rule.action == "drop" else json.dumps(stand_in)))
+                self._note("raw:$" + "".join(_step(step) for step in path))
+            elif value[:1] == '"' and (name := is_secret_name(key, self._names)):
+                inner = _unquote(value)
+                if inner and not self._is_stand_in(inner):
+                    stand_in = self._of.stand_in(inner, name, "mask")
+                    self._remember(inner, stand_in)
+                    spans.append((start, end, json.dumps(stand_in)))
+                    self._note("raw:$" + "".join(_step(step) for step in path))
+        parts: list[str] = []
+        at = 0
+        for start, end, new in sorted(spans):
+            if start < at:
+                continue  # inside a value that goes as a whole
+            parts += (text[at:start], new)
+            at = end
+        return "".join(parts) + text[at:]
+
+    def _remember(self, value: str, stand_in: str) -> None:
+        if len(self.secrets) < _SECRETS_MAX and _is_telling(value):
+            self.secrets.setdefault(value, stand_in)
+
+    def _note(self, path: str) -> None:
+        if path not in self.redacted:
+            self.redacted.append(path)
+
+    @staticmethod
+    def _is_stand_in(value: str) -> bool:
+        return value.startswith(("[redacted:", "[hmac:")) and value.endswith("]")
+
+
+def _list(tree: dict[str, Any], paths: Sequence[str]) -> None:
+    """Put the places into the event's `redacted`, after what the producer listed itself."""
+    said = tree.get("redacted")
+    listed = [*(said if isinstance(said, list) else []), *(paths or ["raw"])]
+    if len(listed) > REDACTED_MAX:
+        listed = [*listed[: REDACTED_MAX - 1], f"and {len(listed) - REDACTED_MAX + 1} more"]
+    tree["redacted"] = listed
+
+
+def _replaceable(holder: Any, key: Any, path: str) -> bool:
+    """Whether the model lets this value be replaced by text: not a closed word, a time, a number, the action."""
+    return path not in ("$.action", "$.time", "$.count", "$.bytes") and not (
+        path.count(".") == 1
+        and "[" not in path
+        and key in (*_ENUM_FIELDS, "actor", "targets", "changes", "origin", "scope", "correlation", "labels")
+    )
+
+
+def _find(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, Any, str]]:
+    """(holder, key, place) of every value a path means."""
+    waiting: list[tuple[Any, tuple[str, ...], str]] = [(tree, path, "$")]
+    seen: set[str] = set()
+    while waiting:
+        node, left, place = waiting.pop()
+        if not isinstance(node, dict | list):
+            continue
+        step, rest = left[0], left[1:]
+        pairs = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
+        for key, value in pairs:
+            here = place + _step(key)
+            if step == "**":
+                waiting.append((value, left, here))
+                if rest and rest[0] in ("*", str(key)):
+                    if rest[1:]:
+                        waiting.append((value, rest[1:], here))
+                    elif here not in seen:
+                        seen.add(here)
+                        yield node, key, here
+            elif step in ("*", str(key)):
+                if rest:
+                    waiting.append((value, rest, here))
+                elif here not in seen:
+                    seen.add(here)
+                    yield node, key, here
+
+
+def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether a path of keys is one the pattern means."""
+    places = {0}
+    for key in path:
+        after: set[int] = set()
+        for place in places:
+            while place < len(pattern) and pattern[place] == "**":
+                after.add(place)
+                place += 1
+            if place < len(pattern) and pattern[place] in ("*", key):
+                after.add(place + 1)
+        places = after
+    return len(pattern) in places
+
+
+def _values(text: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
+    """(path, start, end) of every value in a JSON text, in the order of their ends; stops where it is no JSON."""
+    stack: list[tuple[bool, int]] = []  # is it an object, where it starts
+    path: list[str] = []
+    counts: list[int] = []
+    at, awaiting_key = 0, False
+    while token := _TOKEN.match(text, at):
+        at = token.end()
+        mark = token[1]
+        if mark in ("{", "["):
+            stack.append((mark == "{", at - 1))
+            counts.append(0)
+            path.append("" if mark == "{" else "0")
+            awaiting_key = mark == "{"
+        elif mark in ("}", "]"):
+            if not stack:
+                return
+            _, start = stack.pop()
+            counts.pop()
+            path.pop()
+            yield tuple(path), start, at
+            awaiting_key = False
+        elif mark == ",":
+            if not stack:
+                return
+            if stack[-1][0]:
+                awaiting_key = True
+            else:
+                counts[-1] += 1
+                path[-1] = str(counts[-1])
+        elif mark == ":":
+            awaiting_key = False
+        elif awaiting_key and token[2] is not None:
+            path[-1] = _unquote(token[2]) or ""
+        else:
+            yield tuple(path), token.start(2) if token[2] is not None else token.start(3), at
+
+
+def _unquote(value: str) -> str | None:
+    if value[:1] != '"':
+        return None
+    try:
+        found = json.loads(value, strict=False)
+    except ValueError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _replace_all(text: str, secret: str, stand_in: str) -> str:
+    """Every spelling in which a raw may hold a secret, as it is, escaped as JSON, or in upper-case hexadecimal."""
+    data = secret.encode("utf-8", "surrogatepass")
+    spellings = [secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+    for spelled in dict.fromkeys(spellings):
+        if spelled in text:
+            text = text.replace(spelled, stand_in)
+    encoded = data.hex().upper()
+    if encoded in text:
+        text = text.replace(encoded, stand_in.encode().hex().upper())
+    return text
+
+
+def _is_telling(value: str) -> bool:
+    """Whether a secret may be looked for elsewhere without taking ordinary words for it."""
+    if len(value) < _SECRET_CHARS_MIN:
+        return False
+    return len(value) >= _LONG_SECRET_CHARS or not value.isalpha() or not (value.islower() or value.istitle())
+
+
+def _step(key: object) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    name = str(key)
+    if name.isdigit():
+        return f"[{name}]"
+    return f".{name}" if _NAME.fullmatch(name) else f"[{json.dumps(name, ensure_ascii=False)}]"
+
+
+def _hint(rule: RedactionRule) -> bytes:
+    """Bytes that stand in every document the rule can touch: the last key that is named."""
+    named = next((key for key in reversed(rule.path) if key not in ("*", "**") and not key.isdigit()), "")
+    return json.dumps(named, ensure_ascii=False).encode()[1:-1]
