@@ -30,6 +30,7 @@ from graven.config import (
     read_passphrase,
     set_vkeys,
 )
+from graven.config.ingest import build_redactor, read_mappings
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, parse_checkpoint
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.merkle import EMPTY_ROOT, prove_consistency
@@ -38,6 +39,7 @@ from graven.core.spelling import encode_base64
 from graven.core.x509 import Certificate, parse_certificates
 from graven.event import Parsed, parse_body
 from graven.ingest import Pipeline
+from graven.ingest.normalize import SOURCES
 from graven.journal.files import Files, LocalFiles, write_atomic
 from graven.journal.frame import SegmentHeader
 from graven.journal.mark import COMMITTED, Mark, MarkFile, read_mark
@@ -185,8 +187,14 @@ def open_keyring(directory: Path, config: Config, *, files: Files | None = None)
 
 
 def build_pipeline(config: Config | None = None) -> Pipeline:
-    """What makes events of other programs' records, as the configuration says; without one, as it is out of the box."""
-    return Pipeline()
+    """What makes events of other programs' records, as the configuration says; without one, as it is out of the box.
+
+    Raises BadInput: a mapping or a rule that is none, a key file that is missing, open to others or too short.
+    """
+    if config is None:
+        return Pipeline()
+    own = read_mappings(Path(config.mappings.dir)) if config.mappings.dir is not None else ()
+    return Pipeline((*own, *SOURCES), redactor=build_redactor(config.redaction))
 
 
 def class_names(config: Config) -> tuple[str, ...]:

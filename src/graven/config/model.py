@@ -236,6 +236,44 @@ class IdempotencyConfig(Section, frozen=True, kw_only=True):
     ] = 1_000_000
 
 
+class MappingsConfig(Section, frozen=True, kw_only=True):
+    """Sources of your own: how their JSON records are read, without code."""
+
+    dir: Annotated[
+        _Path | None,
+        Meta(description="directory of mapping files (*.toml), each a source type of your own; see docs/mapping.md"),
+    ] = None
+
+
+class RedactionConfig(Section, frozen=True, kw_only=True):
+    """Secrets taken out of other programs' records before they are sealed."""
+
+    detect: Annotated[
+        tuple[Literal["private-key", "cloud-key", "token", "password", "card"], ...],
+        Meta(
+            max_length=5,
+            description="secrets that are known by their looks and masked; none by default, because it changes what "
+            "was sent and costs time",
+        ),
+    ] = ()
+    mask: Annotated[
+        tuple[str, ...],
+        Meta(max_length=200, description="paths of values to mask: data.user.password, **.password, raw:a.*.key"),
+    ] = ()
+    hash: Annotated[
+        tuple[str, ...],
+        Meta(max_length=200, description="paths of values to replace by a keyed hash, so that equal ones can be told"),
+    ] = ()
+    drop: Annotated[
+        tuple[str, ...],
+        Meta(max_length=200, description="paths of values to leave out of the event, and to make null in a JSON raw"),
+    ] = ()
+    key_file: Annotated[
+        _Path | None,
+        Meta(description="file (mode 0600) of 32 bytes or more, the key of `hash`; whoever has it can try values"),
+    ] = None
+
+
 class ServerConfig(Section, frozen=True, kw_only=True):
     """The HTTP server."""
 
@@ -343,6 +381,8 @@ class Config(Section, frozen=True, kw_only=True):
     intake: IntakeConfig = IntakeConfig()
     idempotency: IdempotencyConfig = IdempotencyConfig()
     server: ServerConfig = ServerConfig()
+    mappings: MappingsConfig = MappingsConfig()
+    redaction: RedactionConfig = RedactionConfig()
     retention: RetentionConfig = RetentionConfig()
     worm: WormConfig = WormConfig()
     log: LogConfig = LogConfig()

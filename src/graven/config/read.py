@@ -232,4 +232,6 @@ def _resolve(config: Config, base: Path) -> Config:
         publish=structs.replace(publish, witness_policy=absolute(publish.witness_policy)),
         server=structs.replace(server, tls_cert=absolute(server.tls_cert), tls_key=absolute(server.tls_key)),
         worm=structs.replace(worm, credentials_file=absolute(worm.credentials_file)),
+        mappings=structs.replace(config.mappings, dir=absolute(config.mappings.dir)),
+        redaction=structs.replace(config.redaction, key_file=absolute(config.redaction.key_file)),
     )

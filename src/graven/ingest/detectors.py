@@ -57,7 +57,12 @@ _PATTERNS: tuple[tuple[str, tuple[bytes, ...], str], ...] = (
     ("token", (b"bearer ", b"basic "), r"(?<![A-Za-z])(?i:bearer|basic) ([A-Za-z0-9._~+/=-]{16,8192})"),
     ("password", (b"://",), r"://[^\s/:@\"']{0,100}:([^\s/@\"']{1,256})@"),
     ("password", (b" --", b" -p"), rf"(?<=[\s\"])--?(?i:{_WORD}|token|secret|pass)[= ]({_VALUE})"),
-    ("password", _WORD_HINTS, rf"(?i:(?<![A-Za-z]){_WORD})\\{{0,4}}[\"']? ?[=:] ?\\{{0,4}}[\"']?({_VALUE})"),
+    # `"password": "x"` and `password=x`; a JSON number, true or null is no secret
+    (
+        "password",
+        _WORD_HINTS,
+        rf"(?i:(?<![A-Za-z]){_WORD})(?:\\{{0,4}}[\"'] ?[=:] ?\\{{0,4}}[\"']| ?[=:] ?[\"']?)({_VALUE})",
+    ),
     (
         "password",
         (b"password=", b"secret=", b"token=", b"passwd=", b"_pwd="),

@@ -8,8 +8,8 @@ found on one side is taken out of the other as well, wherever the same text stan
             as a JSON escape, or, as audit records have it, in hexadecimal
 
 A stand-in says what it stands for: `[redacted:NAME]`, or `[hmac:32 hex digits]` under a key of the operator's, so
-that equal values can be told to be equal and nothing else. What was redacted is not what the producer sent, and is never
-claimed to be.
+that equal values can be told to be equal and nothing else. What was redacted is not what the producer sent, and is
+never claimed to be.
 
 Pure, bounded, linear; a record in which nothing is found is given back as it is, the same objects.
 """
@@ -63,7 +63,7 @@ def parse_path(spelled: str, action: Action = "mask") -> RedactionRule:
     """
     found = _PATH.fullmatch(spelled)
     keys: list[str] = []
-    rest = found[3] if found else ""
+    rest = found[3] if found and not found[3].startswith(("event:", "raw:")) else ""
     while rest:
         if rest.startswith('"'):
             end = rest.find('"', 1)

@@ -13,11 +13,10 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from graven.app import VERSION, Log
+from graven.app import VERSION, Log, build_pipeline
 from graven.config import Config
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Broken, Busy
-from graven.ingest import Pipeline
 from graven.log.history import checkpoint_time_s
 from graven.log.view import events_only_here
 from graven.log.writer import Answer, Done
@@ -108,7 +107,7 @@ class Live:
         self.parses = ThreadPoolExecutor(_PARSERS, "graven-parse")
         self.allowance = Allowance(max(config.intake.max_bytes, _BODIES_SHARE * config.intake.max_request_bytes))
         self.publications = Publications()
-        self.pipeline = Pipeline()
+        self.pipeline = build_pipeline(config)
         self.watch = Watch()
 
     @property
