@@ -49,7 +49,8 @@ def gather_seen(
     """Every checkpoint that is known of this log, the newest last: the copy's, the mirrors', the mark beside the keys,
     the one named. A mirror that does not answer is passed over.
 
-    Raises Disproved: a checkpoint that the log did not sign, or two of one size with different roots: a fork.
+    Raises Disproved: a checkpoint that the log did not sign, or two of one size with different roots: a fork. Broken:
+    nobody but the copy says how far the log had come, so going on from it might fork it.
     """
     found = [Seen(_open((directory / "log" / "checkpoint").read_bytes(), tenures, "the copy"), "the copy")]
     if mark is not None:
@@ -63,6 +64,12 @@ def gather_seen(
             continue
         if data is not None:
             found.append(Seen(_open(data, tenures, name), name))
+    if len(found) == 1:
+        raise Broken(
+            "nobody says how far the log had come after this copy, so going on from it could fork the log",
+            place="no mirror answered" if mirrors else "",
+            mend="--mirror URL|DIR of somebody who follows it, or --seen CHECKPOINT_FILE",
+        )
     # Of equal trees the one with the most signatures is shown: the mark keeps the log's own lines only.
     found.sort(key=lambda one: (one.signed.checkpoint.size, len(one.signed.note.signatures)))
     for one, other in pairwise(found):

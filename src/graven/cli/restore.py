@@ -1,12 +1,14 @@
 """`graven restore`: bring a copy back as a log; and heal it, where a newer tree was signed than the copy holds."""
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import click
 import tomlkit
 
-from graven.app import Log, keys_dir, public_keys
+from graven.app import Log, keys_dir, open_store, public_keys
 from graven.audit.site import Site
 from graven.cli.files import read_file
 from graven.cli.healing import Seen, discard, gather_seen, heal_directory, open_mirror
@@ -14,19 +16,24 @@ from graven.cli.options import LOCK_WAIT_S, json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.progress import progress
 from graven.cli.signed import highest_size
-from graven.config import CONFIG_NAME, Config, load_config, read_passphrase
-from graven.core.errors import BadInput, Broken
-from graven.journal.files import LocalFiles
+from graven.config import CONFIG_NAME, Config, default_config, load_config, read_passphrase
+from graven.core.errors import BadInput, Broken, Disproved
+from graven.journal.files import LocalFiles, write_atomic
 from graven.keys import kit
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import read_passphrase as read_passphrase_file
 from graven.keys.signer import LogSigner
 from graven.log.backup import bytes_to_copy, copy_log
 from graven.log.heal import Healed
+from graven.worm.rebuild import rebuild
 
 
 @click.command("restore")
-@click.argument("source", type=click.Path(path_type=Path), metavar="SRC")
+@click.argument("source", required=False, type=click.Path(path_type=Path), metavar="[SRC]")
+@click.option(
+    "--from", "url", metavar="STORE",
+    help="A write-once copy instead of SRC: s3://BUCKET/PREFIX or file:///PATH.",
+)  # fmt: skip
 @click.option(
     "--dir", "directory", type=click.Path(path_type=Path), required=True, metavar="DIR",
     help="Where the log goes: an empty or new directory.",
@@ -36,35 +43,110 @@ from graven.log.heal import Healed
     "--mirror", "mirrors", multiple=True, metavar="URL|DIR",
     help="Heal with what this mirror or auditor has; may be given again.",
 )  # fmt: skip
-@path_option("--kit", "kit_file", "A recovery kit, where the keyring is gone, too. With --mirror.")
+@path_option("--kit", "kit_file", "A recovery kit, where the keyring is gone, too. With --mirror or --from.")
 @path_option("--passphrase-file", "passphrase_file", "The file with the passphrase of the kit.")
-@path_option("--seen", "seen", "The newest checkpoint known, where no mirror shows it. With --mirror.")
+@path_option("--seen", "seen", "The newest checkpoint known, where no mirror shows it. With --mirror or --from.")
 @json_option
 def command(
-    source: Path, directory: Path, keys: Path | None, mirrors: tuple[str, ...], kit_file: Path | None,
-    passphrase_file: Path | None, seen: Path | None, as_json: bool,
+    source: Path | None, url: str | None, directory: Path, keys: Path | None, mirrors: tuple[str, ...],
+    kit_file: Path | None, passphrase_file: Path | None, seen: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Copy SRC, made by `graven backup`, to DIR, and see whether the keyring beside it is this log's.
 
     A copy that is older than what the log has signed since reads, and refuses to write: going on from it would fork the
     log. With --mirror it is healed: the entries it lacks are fetched, proved against the newest checkpoint known, and
-    put back as lost; the log goes on in the same tree, and its next event names the indexes that were lost. Where
-    nobody has them, its way on is a successor: graven init NEW_DIR --successor-of CHECKPOINT_FILE.
+    put back as lost; the log goes on in the same tree, and its next event names the indexes that were lost. So it is
+    with --from, a write-once copy. Where nobody has the entries, its way on is a successor: graven init NEW_DIR
+    --successor-of CHECKPOINT_FILE.
     """
-    text = (source / CONFIG_NAME).read_bytes() if (source / CONFIG_NAME).is_file() else None
+    if (source is None) is (url is None):
+        raise BadInput("restore needs one copy", mend="SRC, a backup; or --from s3://BUCKET/PREFIX")
+    asked = _Asked(directory.absolute(), mirrors, kit_file, passphrase_file, seen, as_json)
+    if url is not None:
+        _restore_healed(asked, _StoreCopy(url, asked, keys))
+        return
+    assert source is not None
     config = load_config(source / CONFIG_NAME)
     place = keys.absolute() if keys is not None else keys_dir(directory, config)
-    text = _with_keys_dir(text or b"", place) if keys is not None else None
+    text = _with_keys_dir((source / CONFIG_NAME).read_bytes(), place) if keys is not None else None
     if mirrors:
-        _restore_healed(
-            source, directory, config, place, text, mirrors, kit_file, passphrase_file, seen, as_json=as_json
-        )
+        _restore_healed(asked, _Backup(source, config, place, text, as_json))
         return
     if kit_file is not None or seen is not None or passphrase_file is not None:
         raise BadInput(
             "a log is healed with a mirror", mend="--mirror URL|DIR; or graven keys restore KIT_FILE --seen FILE"
         )
     _restore_as_it_was(source, directory, config, place, text, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the options say. `directory` is absolute."""
+
+    directory: Path
+    mirrors: tuple[str, ...]
+    kit_file: Path | None
+    passphrase_file: Path | None
+    seen: Path | None
+    as_json: bool
+
+
+class _Copy(Protocol):
+    """What a log is rebuilt from. `place`: where its keyring is, or goes."""
+
+    @property
+    def place(self) -> Path: ...
+
+    @property
+    def settings(self) -> Config:
+        """The configuration, as far as it is known before the log is rebuilt."""
+
+    def build(self, building: Path, signer: LogSigner, *, unpublished: bool) -> Config:
+        """Rebuild the log in `building`; its configuration. Raises BadInput, Disproved, Broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Backup:
+    """A directory that `graven backup` made."""
+
+    source: Path
+    settings: Config
+    place: Path
+    text: bytes | None
+    as_json: bool
+
+    def build(self, building: Path, signer: LogSigner, *, unpublished: bool) -> Config:
+        with progress("copying", bytes_to_copy(self.source), quiet=self.as_json) as advance:
+            copy_log(self.source, building, public_keys(self.settings), config=self.text, progress=advance)
+        return load_config(building / CONFIG_NAME)
+
+
+class _StoreCopy:
+    """A write-once copy. What is in it is believed by the keys of the keyring, or of the kit."""
+
+    def __init__(self, url: str, asked: _Asked, keys: Path | None) -> None:
+        self._store, self._named = open_store(url), keys is not None
+        self._directory = asked.directory
+        self.place = keys.absolute() if keys is not None else keys_dir(asked.directory)
+        self.settings = default_config(origin="unknown.invalid", log_id="0" * 32, vkeys=())
+
+    def build(self, building: Path, signer: LogSigner, *, unpublished: bool) -> Config:
+        rebuild(self._store, building, signer.tenures.keys, unpublished=unpublished)
+        path = building / CONFIG_NAME
+        write_atomic(LocalFiles(), str(path), self._at_home(path.read_bytes()))
+        return load_config(path)
+
+    def _at_home(self, text: bytes) -> bytes:
+        """The configuration as it must be on this host: where the keyring is, and no replica that is not there."""
+        document = tomlkit.parse(text.decode())
+        table = document.setdefault("keys", tomlkit.table())
+        table.pop("dir", None)
+        if self._named:
+            table["dir"] = str(self.place)
+        replicas = [one for one in table.get("replicas", ()) if Path(str(one)).is_dir()]
+        if "replicas" in table:
+            table["replicas"] = replicas
+        return tomlkit.dumps(document).encode()
 
 
 def _restore_as_it_was(
@@ -107,23 +189,24 @@ def _restore_as_it_was(
         print_line(f"  graven init NEW_DIR --successor-of {shown(directory / 'log' / 'checkpoint')}")
 
 
-def _restore_healed(
-    source: Path, directory: Path, config: Config, place: Path, text: bytes | None, mirrors: tuple[str, ...],
-    kit_file: Path | None, passphrase_file: Path | None, seen_file: Path | None, *, as_json: bool,
-) -> None:  # fmt: skip
-    sites = [(name, open_mirror(name)) for name in mirrors]
-    seen = read_file(seen_file) if seen_file is not None else None
-    if not place.exists() and kit_file is None:
-        raise BadInput("there is no keyring to go on with", place=str(place), mend="--kit FILE, or --keys DIR")
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise BadInput("something is there already", place=str(directory), mend="choose an empty or new directory")
-    target = directory.absolute()
+def _restore_healed(asked: _Asked, copy: _Copy) -> None:
+    sites = [(name, open_mirror(name)) for name in asked.mirrors]
+    seen = read_file(asked.seen) if asked.seen is not None else None
+    if not copy.place.exists() and asked.kit_file is None:
+        raise BadInput("there is no keyring to go on with", place=str(copy.place), mend="--kit FILE, or --keys DIR")
+    target = asked.directory
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise BadInput("something is there already", place=str(target), mend="choose an empty or new directory")
     target.parent.mkdir(parents=True, exist_ok=True)
+    if not copy.place.exists():
+        _restore_keyring(asked, copy)
     building = target.with_name(f"{target.name}.{secrets.token_hex(4)}.new")
     try:
-        with progress("copying", bytes_to_copy(source), quiet=as_json) as advance:
-            copy_log(source, building, public_keys(config), config=text, progress=advance)
-        checkpoints, healed = _heal(building, config, place, sites, kit_file, passphrase_file, seen, as_json=as_json)
+        try:
+            config, checkpoints, healed = _build(building, copy, sites, seen, asked, unpublished=True)
+        except Disproved:  # frames behind the signed tree are vouched for by nobody: without them, then
+            discard(building)
+            config, checkpoints, healed = _build(building, copy, sites, seen, asked, unpublished=False)
         if target.exists():
             target.rmdir()
         files = LocalFiles()
@@ -138,27 +221,30 @@ def _restore_healed(
     with Log.open(target, lock_wait_s=LOCK_WAIT_S) as log:  # its first event says what was lost
         published = log.publish().checkpoint
         tokens = sum(not token.revoked for token in log.registers.tokens.values())
-    _print_healed(directory, config, place, checkpoints[-1], healed, published.size, tokens, as_json=as_json)
+    _print_healed(target, config, copy.place, checkpoints[-1], healed, published.size, tokens, as_json=asked.as_json)
 
 
-def _heal(
-    building: Path, config: Config, place: Path, sites: list[tuple[str, Site]], kit_file: Path | None,
-    passphrase_file: Path | None, seen: bytes | None, *, as_json: bool,
-) -> tuple[list[Seen], Healed]:  # fmt: skip
-    if not place.exists():
-        assert kit_file is not None
-        kit.restore(  # with no mark: it signs nothing before the newest checkpoint is known
-            read_file(kit_file), str(place),
-            passphrase=read_passphrase_file(str(passphrase_file)) if passphrase_file is not None else None,
-            keyring_passphrase=read_passphrase(config), replicas=config.keys.replicas,
-        )  # fmt: skip
-    _check_keyring(place, config)
-    signer = _open_at(place, config)
+def _restore_keyring(asked: _Asked, copy: _Copy) -> None:
+    """From the kit, with no mark: it signs nothing before the newest checkpoint is known."""
+    assert asked.kit_file is not None
+    secret = read_passphrase_file(str(asked.passphrase_file)) if asked.passphrase_file is not None else None
+    kit.restore(
+        read_file(asked.kit_file), str(copy.place), passphrase=secret,
+        keyring_passphrase=read_passphrase(copy.settings), replicas=copy.settings.keys.replicas,
+    )  # fmt: skip
+
+
+def _build(
+    building: Path, copy: _Copy, sites: list[tuple[str, Site]], seen: bytes | None, asked: _Asked, *, unpublished: bool
+) -> tuple[Config, list[Seen], Healed]:
+    signer = _open_at(copy.place, copy.settings)
+    config = copy.build(building, signer, unpublished=unpublished)
+    _check_keyring(copy.place, config)
     mark = signer.highest() if signer.mark_known else None
     checkpoints = gather_seen(building, signer.tenures, sites, seen, mark)
-    keyring = Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas)
-    with progress("healing", checkpoints[-1].signed.checkpoint.size * 66, quiet=as_json) as advance:
-        return checkpoints, heal_directory(building, config, keyring, checkpoints, sites, advance)
+    keyring = Keyring.open(str(copy.place), passphrase=read_passphrase(config), replicas=config.keys.replicas)
+    with progress("healing", checkpoints[-1].signed.checkpoint.size * 66, quiet=asked.as_json) as advance:
+        return config, checkpoints, heal_directory(building, config, keyring, checkpoints, sites, advance)
 
 
 def _print_healed(
