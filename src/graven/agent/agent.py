@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graven.agent.batching import Gathering, spool_batch
-from graven.agent.config import AgentConfig
+from graven.agent.config import AgentConfig, PullConfig
 from graven.agent.delivery import Delivery
 from graven.agent.follow import FileSettings, FileSource
 from graven.agent.identity import Identity, load_identity
@@ -169,9 +169,21 @@ def open_sources(config: AgentConfig, places: Places) -> Sequence[Source]:
         sources.append(FileSource(settings, places))
     sources += [JournaldSource(one, places) for one in config.journald]
     sources += [CommandSource(one) for one in config.commands]
+    sources += [_open_puller(one, config, places) for one in config.pull]
     if config.stdin is not None:
         sources.append(StdinSource(config.stdin.type))
     return sources
+
+
+def _open_puller(one: PullConfig, config: AgentConfig, places: Places) -> Source:
+    from graven.agent.pull.preset import load_preset
+    from graven.agent.pull.puller import open_puller
+
+    return open_puller(
+        one.name, load_preset(one.preset, None if one.file is None else Path(one.file)), one.values, places,
+        secret_file=None if one.secret_file is None else Path(one.secret_file), interval_s=one.interval_s,
+        history_s=one.history_s, overlap_s=one.overlap_s, timeout_s=config.timeout_s,
+    )  # fmt: skip
 
 
 def make_state(path: Path, files: Files) -> None:

@@ -84,6 +84,25 @@ class CommandConfig(Section, frozen=True, kw_only=True):
     restart_s: Annotated[int, Meta(ge=1, le=86_400, description="pause before it is started again")] = 5
 
 
+class PullConfig(Section, frozen=True, kw_only=True):
+    """A service that is asked for its audit log."""
+
+    name: Annotated[_Name, Meta(description="its name in the places kept; never change it")]
+    preset: Annotated[str, Meta(description="what the service's log looks like: one of those shipped")] = ""
+    file: Annotated[_Path | None, Meta(description="a preset of your own, instead")] = None
+    values: Annotated[dict[str, str], Meta(max_length=32, description="what the preset asks for")] = {}
+    secret_file: Annotated[_Path | None, Meta(description="file (mode 0600) with the token, secret or key")] = None
+    interval_s: Annotated[int, Meta(ge=1, le=86_400, description="between two questions when there is nothing new")] = (
+        60
+    )
+    history_s: Annotated[int, Meta(ge=0, le=366 * 86_400, description="how far back the very first start goes")] = (
+        86_400
+    )
+    overlap_s: (
+        Annotated[int, Meta(ge=0, le=7 * 86_400, description="how late records may show up; else the preset's")] | None
+    ) = None
+
+
 class StdinConfig(Section, frozen=True, kw_only=True):
     """Lines of standard input. The agent ends once they have ended and all is sent."""
 
@@ -114,6 +133,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     files: tuple[FilesConfig, ...] = ()
     journald: tuple[JournaldConfig, ...] = ()
     commands: tuple[CommandConfig, ...] = ()
+    pull: tuple[PullConfig, ...] = ()
     stdin: StdinConfig | None = None
 
     @property
@@ -148,9 +168,13 @@ def parse_agent_config(text: str, *, place: str = "agent.toml", folder: Path = P
             f"the configuration cannot be used: {error}", place=place, mend="docs/agent.md lists every key"
         ) from None
     names = [one.name for one in config.files]
-    names += [one.name for one in config.journald] + [one.name for one in config.commands]
+    names += [one.name for one in config.journald] + [one.name for one in config.pull]
+    names += [one.name for one in config.commands]
     if len(names) != len(set(names)):
         raise BadInput("two sources have the same name", place=place, mend="give each its own")
+    for pull in config.pull:
+        if bool(pull.preset) is (pull.file is not None):
+            raise BadInput("a preset or a file", place=f"{place}, pull {pull.name}", mend="give one of the two")
     for one in config.files:
         if one.multiline not in ("", "auditd", "indented"):
             try:
@@ -160,5 +184,13 @@ def parse_agent_config(text: str, *, place: str = "agent.toml", folder: Path = P
     files = tuple(
         msgspec.structs.replace(one, paths=tuple(str(folder / path) for path in one.paths)) for one in config.files
     )
+    pulls = tuple(
+        msgspec.structs.replace(
+            one,
+            file=None if one.file is None else str(folder / one.file),
+            secret_file=None if one.secret_file is None else str(folder / one.secret_file),
+        )
+        for one in config.pull
+    )
     ca_file = None if config.ca_file is None else str(folder / config.ca_file)
-    return msgspec.structs.replace(config, state=str(folder / config.state), ca_file=ca_file, files=files)
+    return msgspec.structs.replace(config, state=str(folder / config.state), ca_file=ca_file, files=files, pull=pulls)

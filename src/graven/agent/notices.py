@@ -15,6 +15,7 @@ FILE_TRUNCATED = "graven.agent.file_truncated"
 FILE_UNREAD = "graven.agent.file_unread"
 SPOOL_DAMAGED = "graven.agent.spool_damaged"
 STARTED = "graven.agent.started"
+PULL_GAP = "graven.agent.pull_gap"
 SOURCE_FAILED = "graven.agent.source_failed"
 
 NOTICES: dict[str, str] = {
@@ -22,6 +23,7 @@ NOTICES: dict[str, str] = {
     FILE_UNREAD: "a followed file was gone after a restart: path, bytes read of it before",
     SPOOL_DAMAGED: "an entry of the spool could not be read back: where; what it held is lost",
     STARTED: "the agent started: version, sources",
+    PULL_GAP: "a service no longer gives what it kept while nobody asked: source, from, until",
     SOURCE_FAILED: "a source cannot be read: its name, why",
 }
 

@@ -1,0 +1,51 @@
+"""docs/pullers.md and docs/agent.md name what there is: presets, keys, notices."""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from graven.agent.config import (
+    AgentConfig,
+    BatchConfig,
+    CommandConfig,
+    FilesConfig,
+    JournaldConfig,
+    PullConfig,
+    SpoolConfig,
+    parse_agent_config,
+)
+from graven.agent.pull.preset import load_preset, parse_preset, preset_names
+
+DOCS = Path(__file__).parents[2] / "docs"
+PULLERS, AGENT = (DOCS / "pullers.md").read_text(), (DOCS / "agent.md").read_text()
+
+
+def test_every_preset_is_on_the_page_with_its_values() -> None:
+    rows = dict(re.findall(r"^\| `([a-z0-9-]+)` \| ([^|]*)\|", PULLERS.partition("## What is promised")[0], re.M))
+    assert sorted(rows) == preset_names()
+    for name, asked in rows.items():
+        preset = load_preset(name)
+        words = re.findall(r"`(domain|scope|tenant|client_id|content|application|admin|user)`", asked)
+        preset.check(dict.fromkeys(words, "x"), name)
+
+
+def test_the_preset_on_the_page_is_one() -> None:
+    block = re.findall(r"```toml\n(.*?)```", PULLERS, re.S)[1]
+    preset = parse_preset(block.encode(), place="the page")
+    preset.check({"domain": "x"}, "the page")
+
+
+def test_every_key_is_on_a_page() -> None:
+    for kind in (AgentConfig, SpoolConfig, BatchConfig, FilesConfig, JournaldConfig, CommandConfig, PullConfig):
+        page = PULLERS if kind is PullConfig else AGENT
+        for field in msgspec.structs.fields(kind):
+            assert f"`{field.name}`" in page or f"[{field.name}]" in page, f"{kind.__name__}.{field.name}"
+
+
+def test_the_configurations_on_the_pages_are_read() -> None:
+    first = re.findall(r"```toml\n(.*?)```", AGENT, re.S)[0]
+    pull = re.findall(r"```toml\n(.*?)```", PULLERS, re.S)[0]
+    config = parse_agent_config(first + pull)
+    assert [one.name for one in config.files] == ["auth", "audit"]
+    assert config.pull[0].preset == "okta"
