@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 import pytest
 from backports import zstd
-from bench import embedded, floor, postgres, sqlite, trail
+from bench import embedded, floor, followed, postgres, sqlite, trail
 from bench.events import MEAN_BYTES, Feed
 from bench.report import Row, as_json, format_table, limit_row, rate_row
 from bench.rounds import NotMeasuredError, Rates, Run, Turn, measure
@@ -67,6 +67,13 @@ def test_a_contestant_measures_decodes_and_leaves_nothing(run: Run, batches: lis
     assert run(batches, tmp_path, 0.0).events == 200  # the time is over after the first batch
     with pytest.raises((msgspec.ValidationError, BadInput), match="action"):
         run([b"{}\n"], tmp_path, 60.0)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_agent_spools_every_line_and_leaves_nothing(batches: list[bytes], tmp_path: Path) -> None:
+    turn = followed.run(batches, tmp_path, 60.0)
+    assert turn.events == 600
+    assert turn.cpu_us is not None and turn.cpu_us > 1
     assert os.listdir(tmp_path) == []
 
 
