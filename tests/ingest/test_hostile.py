@@ -57,6 +57,15 @@ def test_an_envelope_does_not_hide_what_it_holds() -> None:
     assert json.loads(found.raw or b"") == wrapped
 
 
+def test_a_notification_of_a_bucket_is_no_cloudtrail() -> None:
+    notice = {
+        "eventVersion": "2.1", "eventSource": "aws:s3", "eventTime": "2026-03-02T08:14:31Z",
+        "eventName": "ObjectCreated:Put", "userIdentity": {"principalId": "A1"}, "s3": {"bucket": {"name": "b"}},
+    }  # fmt: skip
+    (found,) = run({"Records": [notice]})
+    assert found.type == "json" and decode_event(found.event).action == "ObjectCreated:Put"
+
+
 def test_envelopes_in_envelopes_end() -> None:
     document: object = TRAIL
     for _ in range(30):

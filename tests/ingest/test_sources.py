@@ -1,10 +1,11 @@
 """Every sample file parses, is recognised for what it is, and docs/sources.md says exactly that."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from graven.ingest import Pipeline
+from graven.ingest import Pipeline, Record
 from graven.ingest.normalize import SOURCES
 from graven.ingest.sources import Measured, Sample, format_page, load_samples, measure
 
@@ -49,3 +50,17 @@ def test_raws_are_kept_as_they_came(samples: list[Sample]) -> None:
     for sample in samples:
         for made in pipeline.run([sample.record]):
             assert made.raw == sample.record.raw
+
+
+def test_every_file_among_the_samples_is_accounted_for(shared: Path) -> None:
+    listed = tomllib.loads(MANIFEST.read_text())
+    named = {path for row in (*listed["samples"], *listed["not_records"]) if row["root"] == "published"
+             for path in (shared / "samples").glob(row["path"])}  # fmt: skip
+    files = {path for folder in (shared / "samples").iterdir() if folder.is_dir() for path in folder.rglob("*")}
+    assert {str(path) for path in files if path.is_file()} - {str(path) for path in named} == set()
+
+
+def test_what_is_no_record_is_quarantined_and_not_guessed(shared: Path) -> None:
+    hostile = (shared / "samples" / "kubernetes-audit-falco" / "fal_01_003.json").read_bytes()
+    (found,) = Pipeline().run([Record(hostile)])
+    assert found.quarantined and found.raw == hostile.strip()

@@ -31,6 +31,9 @@ A, B = b'{"a":1}', b'{ "b" : [1, 2] }'
         (b'["a","b"]', [b'["a","b"]']),
         (b'{"value":[1,2]}', [b'{"value":[1,2]}']),
         (b'{"data":[],"x":1}', [b'{"data":[],"x":1}']),
+        (b'{"eventType":"hook","data":{"events":[' + A + b"," + B + b"]}}", [A, B]),
+        (b'{"data":{"events":5}}', [b'{"data":{"events":5}}']),
+        (b'{"results":[' + A + b'],"totalCount":1}', [A]),
     ],
 )
 def test_the_pieces_of_a_body(body: bytes, pieces: list[bytes]) -> None:

@@ -231,10 +231,12 @@ def _document(raw: bytes) -> Document:
 
 
 def _may_hold_records(document: Document) -> bool:
-    """Whether it is worth looking for records inside: none of these keys stands in an ordinary record as a list."""
-    if isinstance(document, list):
-        return True
-    return isinstance(document, dict) and len(document) <= 8 and any(isinstance(one, list) for one in document.values())
+    """Whether it is worth looking for records inside: few keys, and a list or the `data` of a hook among the values."""
+    if not isinstance(document, dict):
+        return isinstance(document, list)
+    return len(document) <= 8 and (
+        any(isinstance(one, list) for one in document.values()) or isinstance(document.get("data"), dict)
+    )
 
 
 def _label(labels: dict[str, str], said: Mapping[str, str], *, passing: bool) -> None:

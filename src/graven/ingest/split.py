@@ -4,7 +4,8 @@ Shapes, told by looking: NDJSON (a line each, blank ones mean nothing); lines of
 one record (`assemble`); one JSON object, also one
 written over several lines; a JSON array; and the containers in which producers deliver lists: CloudTrail's `Records`,
 a Kubernetes `EventList`, `records` of Azure diagnostics, `value` of Microsoft Graph, `items` of Google's reports,
-`entries`, `logs`, `data` and `activities` of others. A container's other fields are not part of its records.
+`entries`, `logs`, `results`, `data` and `activities` of others, `data.events` of Okta's hooks. A container's other
+fields are not part of its records.
 
 Not looked at here: whether a record means anything. Decompression and the size of the whole are the caller's to bound.
 """
@@ -33,14 +34,21 @@ class _Container(Struct):
     entries: Raw | UnsetType = UNSET
     logs: Raw | UnsetType = UNSET
     activities: Raw | UnsetType = UNSET
+    results: Raw | UnsetType = UNSET
     data: Raw | UnsetType = UNSET
-    kind: Raw | UnsetType = UNSET
+
+
+class _Hook(Struct):
+    """What Okta's event hooks keep under `data`."""
+
+    events: Raw
 
 
 _DECODE_CONTAINER = msgspec.json.Decoder(_Container).decode
+_DECODE_HOOK = msgspec.json.Decoder(_Hook).decode
 _DECODE_RAW = msgspec.json.Decoder(Raw).decode
 _DECODE_RAWS = msgspec.json.Decoder(list[Raw]).decode
-_LISTS = ("Records", "records", "items", "value", "entries", "logs", "activities", "data")
+_LISTS = ("Records", "records", "items", "value", "entries", "logs", "activities", "results", "data")
 _NAMES = tuple(f'"{name}"'.encode() for name in _LISTS)
 
 
@@ -66,11 +74,23 @@ def unpack(document: bytes) -> list[bytes] | None:
         return None
     for name in _LISTS:
         listed = getattr(found, name)
-        if listed is not UNSET and bytes(listed).lstrip(_SPACE).startswith(b"["):
-            elements = _objects(bytes(listed))
+        if listed is UNSET:
+            continue
+        within = bytes(listed).lstrip(_SPACE)
+        if name == "data" and within.startswith(b"{"):
+            within = _hooked(within)
+        if within.startswith(b"["):
+            elements = _objects(within)
             if elements is not None and (elements or name in ("Records", "items", "records")):
                 return elements
     return None
+
+
+def _hooked(data: bytes) -> bytes:
+    try:
+        return bytes(_DECODE_HOOK(data).events).lstrip(_SPACE)
+    except (ValueError, RecursionError):
+        return b""
 
 
 def _objects(array: bytes) -> list[bytes] | None:

@@ -90,10 +90,13 @@ _DENIED = (
 
 
 def recognise(document: Document) -> int:
-    """By the three fields every record has."""
+    """By the three fields every record has. An S3 notification has them, too, but names its source `aws:s3`."""
     if not isinstance(document, dict) or "eventName" not in document or "userIdentity" not in document:
         return NO
-    return SURE if "eventSource" in document and "eventTime" in document else LIKELY
+    source = document.get("eventSource")
+    if type(source) is str and source.startswith("aws:"):
+        return NO
+    return SURE if source is not None and "eventTime" in document else LIKELY
 
 
 def normalise(record: Record, document: Document) -> list[Event]:
