@@ -19,6 +19,7 @@ from graven.config import load_config
 from graven.core.note import Note, format_note, format_vkey, parse_note, parse_vkey
 from graven.core.spelling import decode_base64
 from graven.core.statement import NO_BATCH, BatchStatement, Heartbeat, format_heartbeat
+from graven.event import quarantine
 from graven.log import acts, admin
 from graven.log.acts import ACTS, SELF_CLASS, SELF_SOURCE
 from graven.log.agents import batch_acts, enrol_agent, judge, revoke_agent
@@ -27,6 +28,7 @@ from graven.log.types import Batch
 from graven.runtime.files import LocalFiles
 from graven.server.agents import Agents
 from graven.server.live import Live
+from graven.server.retry import retry_quarantined
 from graven.server.routes import Ask
 from graven.server.watch import Watch
 
@@ -68,6 +70,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
         admin.revoke_token(log, "laptop")
         admin.change_source(log, "laptop", declared={"default"}, owner="somebody")
         agents_and_silence(log)
+        line = b"Mar  2 08:14:31 web01 sshd[7]: Invalid user eve from 203.0.113.9 port 7"
+        kept, raw = quarantine(line, position=0, fault={"position": 0, "path": "$", "what": "w", "mend": "m"})
+        log.commit(Batch([kept], [None], 1, now_us, raws=[raw]))
+        assert retry_quarantined(log, app.build_pipeline())["read"]
     graven("backup", f"{directory}.copy", "--dir", str(directory))
     copy = f"file://{directory}.worm"
     graven("worm", "enable", copy, "--dir", str(directory))

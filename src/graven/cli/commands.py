@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("graven.cli.token", "make, list and revoke tokens for the HTTP doors"),
     "source": ("graven.cli.source", "register, change and retire producers of events"),
     "agent": ("graven.cli.agent", "collect on a host and send every record once"),
+    "quarantine": ("graven.cli.quarantine", "records that could not be read, and reading them again"),
     "keys": ("graven.cli.keys", "back up, restore and copy the keyring"),
     "backup": ("graven.cli.backup", "copy a log, running or not, without its keys"),
     "restore": ("graven.cli.restore", "bring a copy back"),

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from graven.app import LOCAL_SOURCE, Log
+from graven.app import LOCAL_SOURCE, Log, build_pipeline
 from graven.cli.options import LOCK_WAIT_S
 from graven.core.errors import GravenError
 from graven.core.spelling import encode_base64
@@ -25,6 +25,7 @@ from graven.log.registers import Agent, Registers, Source, Token
 from graven.server.access import read_token_uses
 from graven.server.answers import AnswerWriter
 from graven.server.control_client import ControlClient, NoServer, connect_control
+from graven.server.retry import retry_quarantined
 
 Answer = dict[str, Any]
 _POLL_S = 0.1
@@ -50,6 +51,7 @@ class Writing(Protocol):
     def revoke_agent(self, name: str) -> Answer: ...
     def stamp(self, authority: str | None = ...) -> Answer: ...
     def take_anchor(self, data: bytes, *, request: bytes | None = ..., checkpoint: bytes | None = ...) -> Answer: ...
+    def retry_quarantined(self, *, indexes: Sequence[int] = ..., since: int = ...) -> Answer: ...
 
 
 @contextmanager
@@ -157,6 +159,10 @@ class HeldLog:
 
     def take_anchor(self, data: bytes, *, request: bytes | None = None, checkpoint: bytes | None = None) -> Answer:
         return self._log.anchoring.bring(data, request=request, checkpoint=checkpoint)
+
+    def retry_quarantined(self, *, indexes: Sequence[int] = (), since: int = 0) -> Answer:
+        pipeline = build_pipeline(self._log.config)
+        return retry_quarantined(self._log, pipeline, indexes=indexes, since=since, actor=self._actor)
 
     def _source_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`class` as JSON has it is `class_name` in Python."""

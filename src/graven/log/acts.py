@@ -49,6 +49,7 @@ ANCHOR_BACK = "graven.anchor.back"
 ANCHOR_RENEWAL = "graven.anchor.renewal"
 ANCHOR_CLOCK = "graven.anchor.clock"
 DISCLOSURE = "graven.disclosure"
+QUARANTINE_RETRY = "graven.quarantine.retry"
 WORM_ENABLE = "graven.worm.enable"
 WORM_LOCK = "graven.worm.lock"
 WORM_DOCTOR = "graven.worm.doctor"
@@ -84,6 +85,7 @@ ACTS: dict[str, str] = {
     SOURCE_BACK: "a silent source is heard again: source",
     ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
     HEAL: "a restored log got back the entries of events that were lost: which, and the size and root it goes on from",
+    QUARANTINE_RETRY: "quarantined records were read again: their indexes, how many events came of them, the first",
     DISCLOSURE: "entries were opened for somebody outside: what, which, how far, to whom, the document's SHA-256",
     WORM_ENABLE: "a write-once copy was set up, under a trial lock: store",
     WORM_LOCK: "the copy's full lock began: store, days by class, objects and bytes there were",
@@ -106,6 +108,7 @@ _VERBS = {
     KEYS_BACKUP: ("export", "admin"),
     BACKUP: ("export", "admin"),
     DISCLOSURE: ("export", "data"),
+    QUARANTINE_RETRY: ("create", "data"),
     KEYS_ROTATE: ("update", "admin"),
     KEYS_HANDOVER: ("update", "admin"),
     ERASURE: ("delete", "admin"),

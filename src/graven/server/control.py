@@ -7,6 +7,7 @@ from graven.core.errors import BadInput
 from graven.core.spelling import decode_base64, encode_base64
 from graven.log import acts
 from graven.log.admin import ADMIN
+from graven.server.retry import retry_quarantined
 from graven.server.routes import Ask, Endpoint, json_response
 
 RECORDED_ACTS = (
@@ -68,7 +69,24 @@ def take_anchor(ask: Ask) -> Response:
     return json_response(ask.live.taking().anchoring.bring(decode_base64(asked.data, place="data"), **parts), 201)
 
 
+class Retrying(Struct, forbid_unknown_fields=True):
+    """Body of POST /control/v1/quarantine/retry. Without indexes: all from `since` on."""
+
+    indexes: list[int] = []
+    since: int = 0
+
+
+def retry(ask: Ask) -> Response:
+    """Read quarantined records again."""
+    asked = ask.document(Retrying)
+    log = ask.live.taking()
+    return json_response(
+        retry_quarantined(log, ask.live.pipeline, indexes=asked.indexes, since=asked.since, actor=ask.actor), 201
+    )
+
+
 ENDPOINTS = (
+    Endpoint("POST", "/control/v1/quarantine/retry", retry, ADMIN),
     Endpoint("POST", "/control/v1/stamp", stamp, ADMIN),
     Endpoint("POST", "/control/v1/anchors", take_anchor, ADMIN),
     Endpoint("POST", "/control/v1/publish", publish, ADMIN),

@@ -83,6 +83,10 @@ class ControlClient:
         asked = {name: None if part is None else encode_base64(part) for name, part in parts.items()}
         return self._send("POST", "/control/v1/anchors", asked)
 
+    def retry_quarantined(self, *, indexes: Sequence[int] = (), since: int = 0) -> Answer:
+        """Read quarantined records again: `read`, `left`, `before`."""
+        return self._send("POST", "/control/v1/quarantine/retry", {"indexes": list(indexes), "since": since})
+
     def tokens(self) -> list[Answer]:
         """Every token, without secrets, with its last use."""
         found: list[Answer] = self._call("GET", "/api/v1/tokens")["tokens"]
