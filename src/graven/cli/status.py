@@ -78,6 +78,7 @@ def _print(document: dict[str, Any]) -> None:
         ("trust", published["state"]),
         *([("", document["note"])] if document["note"] else []),
         *(("", f"{row['name']}: {row['trouble']}") for row in document.get("witnesses", ()) if row["trouble"]),
+        *((row["name"], _stamped(row)) for row in document.get("authorities", ())),
         ("server", _server(document)),
         *(worm_rows(document["worm"]) if document["worm"] is not None else ()),
         ("keyring", _keyring(keys)),
@@ -86,6 +87,12 @@ def _print(document: dict[str, Any]) -> None:
         rows.append(("only here", _only_here(keys)))
     rows += [("", note) for note in keys.get("notes", ())]
     print_fields(rows)
+
+
+def _stamped(row: dict[str, Any]) -> str:
+    """How a time authority does."""
+    newest = f"stamped {counted(row['size'], 'entry', 'entries')} {row['time']}" if row["time"] else "no stamp yet"
+    return f"{newest}; {row['trouble']}" if row["trouble"] else newest
 
 
 def _server(document: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from graven.runtime.telemetry import get_logger
-from graven.server import control, events, health, openapi, tlog
+from graven.server import anchors, control, events, health, openapi, tlog
 from graven.server.access import Access, ControlAccess, TokenAccess, TokenUses
 from graven.server.agents import BATCHES_PATH, Agents, BatchDoor
 from graven.server.intake import PATH, Intake, Receive, Send
@@ -82,5 +82,6 @@ def _shared(uses: TokenUses, *, public: bool) -> tuple[Endpoint, ...]:
         *health.ENDPOINTS,
         *Register(uses).endpoints(),
         *tlog.endpoints(public=public),
+        *anchors.endpoints(public=public),
         openapi.ENDPOINT,
     )

@@ -378,6 +378,17 @@ _PATHS: dict[str, JsonObject] = {
             parameters=(_path("path", "L/N[.p/W] or entries/N[.p/W]"),),
         )
     },
+    "/anchors": {
+        "get": _operation(
+            "The newest anchors, by their paths", _answer("Paths.", _object({"anchors": _list(_text("a path"))}))
+        )
+    },
+    "/anchors/{day}/{name}": {
+        "get": _operation(
+            "An anchored checkpoint, as DIR/anchors/ holds it", _answer("graven-anchor/v1.", None, "text/plain"), 404,
+            parameters=(_path("day", "YYYY-MM-DD"), _path("name", "as the list has it")),
+        )
+    },
     "/logs/{path}": {
         "get": _operation(
             "Kept for further logs", _answer("Nothing yet."), 404, parameters=(_path("path", "anything"),)
