@@ -14,6 +14,7 @@ from graven import config as graven_config
 from graven.config import (
     Config,
     Environment,
+    WebhookConfig,
     config_sha256,
     default_config,
     flatten,
@@ -24,7 +25,7 @@ from graven.config import (
     read_environment,
     read_passphrase,
 )
-from graven.config.model import AuthorityConfig, ClassConfig, default_of, describe, knobs, sections
+from graven.config.model import TABLES, AuthorityConfig, ClassConfig, default_of, describe, knobs, sections
 from graven.config.write import show
 from graven.core.errors import BadInput
 from graven.core.note import format_vkey
@@ -43,8 +44,7 @@ DOCS = Path(__file__).parents[1] / "docs" / "configuration.md"
 ALL_KNOBS = [
     *[("", knob) for knob in knobs(Config)],
     *[(section.name, knob) for section in sections() for knob in knobs(type(section.default))],
-    *[("classes.NAME", knob) for knob in knobs(ClassConfig)],
-    *[("authorities.NAME", knob) for knob in knobs(AuthorityConfig)],
+    *[(f"{name}.NAME", knob) for name, kind in TABLES.items() for knob in knobs(kind)],
 ]
 
 
@@ -76,9 +76,12 @@ def test_the_file_of_a_new_log_is_all_comments_but_its_identity() -> None:
     text = format_config(DEFAULT)
     lines = [line.split(" = ")[0] for line in text.splitlines() if " = " in line and not line.startswith("#")]
     assert lines == ["format", "origin", "log_id", "vkeys", "description"]
-    with_one = format_config(structs.replace(DEFAULT, authorities={"one": AuthorityConfig(ca_file="x")}))
+    hook = WebhookConfig(kind="hmac", secret_files=("x",))
+    with_one = format_config(
+        structs.replace(DEFAULT, authorities={"one": AuthorityConfig(ca_file="x")}, webhooks={"one": hook})
+    )
     for section, knob in ALL_KNOBS:
-        text = with_one if section.startswith("authorities") else text
+        text = with_one if section.startswith(("authorities", "webhooks")) else text
         assert re.search(rf"^(# )?{knob.name} = ", text, re.MULTILINE), knob.name
         assert describe(knob)[:60] in text or knob.name == "description"
 
@@ -169,7 +172,7 @@ def test_any_value_of_any_knob_is_read_or_refused_by_name(which: tuple[str, stru
     try:
         parse_config(f"{given}{head}{knob.name} = {value}\n")
     except BadInput as error:
-        assert knob.name in str(error) or section in str(error)
+        assert knob.name in str(error) or section.partition(".")[0] in str(error)
 
 
 @pytest.mark.parametrize(("section", "knob"), NUMBERS, ids=lambda value: getattr(value, "name", value))
@@ -180,11 +183,14 @@ def test_numbers_are_bounded(section: str, knob: structs.FieldInfo) -> None:
     assert meta.ge <= knob.default <= meta.le
     roomy = "max_request_bytes = 1048576\n" if section == "intake" and knob.name != "max_request_bytes" else ""
     roomy = "max_bytes = 68719476736\n" if knob.name == "max_request_bytes" else roomy
-    roomy = "ca_file = 'x'\n" if section.startswith("authorities") else roomy
+    roomy = {"authorities.one": "ca_file = 'x'\n", "webhooks.one": "kind = 'github'\nsecret_files = ['x']\n"}.get(
+        section, roomy
+    )
+    table, _, one = section.partition(".")
     for value in (meta.ge, meta.le):
         parsed = parse_config(f"{IDENTITY}[{section}]\n{roomy}{knob.name} = {value}\n")
-        held: Any = parsed.authorities["one"] if section.startswith("authorities") else None
-        assert getattr(held or getattr(parsed, section), knob.name) == value
+        held: Any = getattr(parsed, table)
+        assert getattr(held[one] if one else held, knob.name) == value
     for wrong in (meta.ge - 1, meta.le + 1, 2**70, "true", "1.0", '"1"'):
         with pytest.raises(BadInput) as caught:
             parse_config(f"{IDENTITY}[{section}]\n{roomy}{knob.name} = {wrong}\n")
@@ -427,4 +433,5 @@ def test_every_variable_is_documented() -> None:
 
 def test_units_stand_last() -> None:
     for section, knob in NUMBERS:
-        assert knob.name.rsplit("_", 1)[-1] in {"bytes", "s", "ms", "events", "ids", "days"}, (section, knob.name)
+        units = {"bytes", "s", "ms", "events", "ids", "days", "connections"}
+        assert knob.name.rsplit("_", 1)[-1] in units, (section, knob.name)

@@ -1,9 +1,11 @@
 """A real server for a test: in a thread of this process, on a free port, over a log of its own."""
 
+import base64
 import errno
 import http.client
 import json
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,32 @@ class Server:
     @property
     def url(self) -> str:
         return self._running[0].url
+
+    @property
+    def syslog(self) -> list[tuple[str, int]]:
+        """Where it takes syslog: UDP and TCP, then TLS, as configured."""
+        found = [urlsplit(url) for url in self._running[0].syslog]
+        return [(str(parts.hostname), int(parts.port or 0)) for parts in found]
+
+    @property
+    def size(self) -> int:
+        """How many entries are committed."""
+        return int(self.ask("GET", "/api/v1/status").json()["size"])
+
+    def wait_for(self, size: int) -> None:
+        """Wait until so many entries are committed."""
+        until_s = time.monotonic() + STARTED_S_MAX
+        while self.size < size:
+            assert time.monotonic() < until_s, f"{self.size} entries of {size}"
+            time.sleep(0.01)
+
+    def stored(self, token: str, start: int = 0) -> list[Any]:
+        """What is in the log from `start` on: the answers of the API."""
+        return [self.ask("GET", f"/api/v1/events/{index}", token=token).json() for index in range(start, self.size)]
+
+    def raws(self, token: str, start: int = 0) -> list[bytes]:
+        """The raws from `start` on, of the events that have one."""
+        return [base64.b64decode(one["raw"]) for one in self.stored(token, start) if one["raw"] is not None]
 
     @property
     def address(self) -> tuple[str, int]:

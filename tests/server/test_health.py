@@ -83,7 +83,7 @@ def test_a_recovery_kit_shortens_what_is_only_here(server: Server) -> None:
     assert server.control.status()["events_only_here"] == 0
 
 
-@pytest.mark.parametrize("target", ["/", "/api", "/api/v1/events/", "/api/v1/status/", "/metrics/x", "/api/v2/events"])
+@pytest.mark.parametrize("target", ["/x", "/api", "/api/v1/events/", "/api/v1/status/", "/metrics/x", "/api/v2/events"])
 def test_nothing_there(shared_server: Server, target: str) -> None:
     answer = shared_server.ask("GET", target)
     assert (answer.status, answer.headers["content-type"]) == (404, "application/json")

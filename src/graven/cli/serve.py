@@ -14,6 +14,8 @@ from graven.core.errors import BadInput, Broken
 from graven.keys.signer import LogSigner
 from graven.log.view import View
 from graven.server.serve import run, tls_context
+from graven.server.shippers.webhooks import load_hooks
+from graven.server.syslog import syslog_tls
 
 
 @click.command("serve")
@@ -22,6 +24,7 @@ from graven.server.serve import run, tls_context
     help="The directory of the log (or GRAVEN_DIR; or what --config names).",
 )  # fmt: skip
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; without it, [server] listen. Port 0: a free one.")
+@click.option("--syslog", metavar="HOST:PORT", help="Take syslog there, too, over UDP and TCP; or [syslog] listen.")
 @path_option("--config", "config_file", "A configuration file instead of DIR/graven.toml.")
 @path_option("--witness-policy", "policy", "A tlog-policy file: its witnesses are asked before a checkpoint is shown.")
 @click.option("--check", is_flag=True, help="Judge configuration, keys and directory, start nothing.")
@@ -29,6 +32,7 @@ from graven.server.serve import run, tls_context
 def command(
     directory: Path | None,
     listen: str | None,
+    syslog: str | None,
     config_file: Path | None,
     policy: Path | None,
     check: bool,
@@ -44,10 +48,11 @@ def command(
     if policy is not None:
         publish = structs.replace(config.publish, witness_policy=str(policy.absolute()))
         config = structs.replace(config, publish=publish)
-    if listen is not None:
-        parse_listen(listen)
+    for address in (listen, syslog):
+        if address is not None:
+            parse_listen(address)
     if not check:
-        run(place, config, listen=listen, config_file=config_file)
+        run(place, config, listen=listen, syslog=syslog, config_file=config_file)
         return
     size = _check(place, config)
     address = listen or config.server.listen
@@ -79,6 +84,8 @@ def _check(directory: Path, config: Config) -> int:
     Raises what the start would raise, as far as it can be known without recovery.
     """
     tls_context(config)
+    syslog_tls(config.syslog)
+    load_hooks(config.webhooks)
     signer = LogSigner(open_keyring(directory, config))
     check_keys(signer, config)
     if config.publish.witness_policy is not None:

@@ -5,6 +5,7 @@ one. Nothing here is secret: passphrases and tokens are named by file or variabl
 those of the keyring is for whoever opens both.
 """
 
+from graven.config.doors import SyslogConfig, WebhookConfig
 from graven.config.environment import Environment, read_environment, read_passphrase
 from graven.config.model import (
     AuthorityConfig,
@@ -38,7 +39,9 @@ __all__ = [
     "PublishConfig",
     "RetentionConfig",
     "ServerConfig",
+    "SyslogConfig",
     "TimeConfig",
+    "WebhookConfig",
     "WormConfig",
     "config_sha256",
     "default_config",

@@ -7,7 +7,10 @@ a test holds the two together. Units stand last in the names.
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct, field, structs
+
+from graven.config.doors import SyslogConfig, WebhookConfig
+from graven.config.section import AnyPath, Section
 
 DEFAULT_CLASS = "default"
 RESERVED_CLASS = "graven"
@@ -16,15 +19,12 @@ AUTHORITIES_MAX = 16
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _ClassName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
-_Path = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z")]
+_Path = AnyPath
+_HookName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")]
 _StoreUrl = Annotated[str, Meta(pattern=r"\A(s3|file)://[^\x00-\x20]+\Z")]
 _Endpoint = Annotated[str, Meta(pattern=r"\Ahttps?://[^\x00-\x20@]+\Z")]
 _Region = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z")]
 _Profile = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f]{1,100}\Z")]
-
-
-class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
 
 
 class KeysConfig(Section, frozen=True, kw_only=True):
@@ -306,7 +306,7 @@ class RetentionConfig(Section, frozen=True, kw_only=True):
             description="days by class; a segment is locked for the longest of the classes in it, the tree for the "
             "longest of all"
         ),
-    ] = {}
+    ] = field(default_factory=dict)
 
 
 class WormConfig(Section, frozen=True, kw_only=True):
@@ -373,8 +373,8 @@ class Config(Section, frozen=True, kw_only=True):
         _Path | None, Meta(description="the data directory, if this file is not in it; GRAVEN_DIR goes first")
     ] = None
     keys: KeysConfig = KeysConfig()
-    classes: dict[_ClassName, ClassConfig] = {}
-    authorities: dict[_ClassName, AuthorityConfig] = {}
+    classes: dict[_ClassName, ClassConfig] = field(default_factory=dict)
+    authorities: dict[_ClassName, AuthorityConfig] = field(default_factory=dict)
     journal: JournalConfig = JournalConfig()
     publish: PublishConfig = PublishConfig()
     time: TimeConfig = TimeConfig()
@@ -385,16 +385,22 @@ class Config(Section, frozen=True, kw_only=True):
     redaction: RedactionConfig = RedactionConfig()
     retention: RetentionConfig = RetentionConfig()
     worm: WormConfig = WormConfig()
+    syslog: SyslogConfig = SyslogConfig()
+    webhooks: dict[_HookName, WebhookConfig] = field(default_factory=dict)
     log: LogConfig = LogConfig()
 
 
-TABLES: dict[str, type[Section]] = {"classes": ClassConfig, "authorities": AuthorityConfig}
+TABLES: dict[str, type[Section]] = {
+    "classes": ClassConfig,
+    "authorities": AuthorityConfig,
+    "webhooks": WebhookConfig,
+}
 """The sections that stand any number of times under names of the operator's: `[classes.NAME]`."""
 
 
 def knobs(kind: type[Struct]) -> Iterator[structs.FieldInfo]:
     """The fields of a section that hold a value; of Config, those at the top of the file."""
-    return (field for field in structs.fields(kind) if not is_section(field) and field.name not in TABLES)
+    return (knob for knob in structs.fields(kind) if not is_section(knob) and knob.name not in TABLES)
 
 
 def sections() -> Iterator[structs.FieldInfo]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, structs
 
+from graven.config.doors import parse_senders
 from graven.config.model import (
     AUTHORITIES_MAX,
     CLASSES_MAX,
@@ -28,6 +29,12 @@ from graven.core.note import ED25519, parse_vkey
 CONFIG_NAME = "graven.toml"
 CONFIG_BYTES_MAX = 1 << 20
 
+_TABLE_NAMES = {
+    "retention.by_class": "a class name has 1 to 32 of the characters a-z, 0-9 and -",
+    "classes": "a class name has 1 to 32 of the characters a-z, 0-9 and -",
+    "authorities": "an authority's name has 1 to 32 of the characters a-z, 0-9 and -",
+    "webhooks": "a webhook's name has 1 to 64 letters, digits and . _ @ -",
+}
 _NOTHING_SET = Config(origin="", log_id="", vkeys=())
 
 
@@ -81,15 +88,16 @@ def parse_config(text: str, *, place: str = CONFIG_NAME) -> Config:
     return config
 
 
-def parse_listen(listen: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, the host of IPv6 in brackets. Raises BadInput."""
+def parse_listen(listen: str, *, place: str = "") -> tuple[str, int]:
+    """Host and port of `HOST:PORT`, the host of IPv6 in brackets. Raises BadInput, naming `place`."""
     host, colon, port = listen.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     bare = host[1:-1] if bracketed else host
     if not colon or not bare or (":" in bare) is not bracketed or not (port.isascii() and port.isdecimal()):
-        raise BadInput(f"not an address to listen on: {listen!r}", mend="HOST:PORT, as 127.0.0.1:4780 or [::1]:4780")
+        mend = "HOST:PORT, as 127.0.0.1:4780 or [::1]:4780"
+        raise BadInput(f"not an address to listen on: {listen!r}", place=place, mend=mend)
     if int(port) > 65_535:
-        raise BadInput(f"there is no port {port}", mend="0 to 65535; 0 takes a free one")
+        raise BadInput(f"there is no port {port}", place=place, mend="0 to 65535; 0 takes a free one")
     return bare, int(port)
 
 
@@ -97,9 +105,8 @@ def _not_valid(message: str, place: str) -> BadInput:
     """msgspec's complaint in our words: which knob, what it takes, and what it is for."""
     what, _, where = message.partition(" - at `")
     if where.startswith("key`"):
-        table = next((one for one in ("retention.by_class", "authorities") if one in where), "classes")
-        whose = "an authority's name" if table == "authorities" else "a class name"
-        what, where = f"{whose} has 1 to 32 of the characters a-z, 0-9 and -", f"$.{table}"
+        table = next((one for one in _TABLE_NAMES if one in where), "classes")
+        what, where = _TABLE_NAMES[table], f"$.{table}"
     keys = tuple(where.rstrip("`").removeprefix("$").strip(".").split(".")) if where else ()
     kind: type[Struct] = Config
     if keys[1:]:
@@ -118,6 +125,10 @@ def _check(config: Config, place: str) -> None:
         check_origin(config.origin)
         keys, coming = ([parse_vkey(vkey) for vkey in vkeys] for vkeys in (config.vkeys, config.next_vkeys))
         parse_listen(config.server.listen)
+        for knob, listen in (("listen", config.syslog.listen), ("tls_listen", config.syslog.tls_listen)):
+            if listen is not None:
+                parse_listen(listen, place=f"[syslog] {knob}")
+        parse_senders(config.syslog.sources)
     except BadInput as error:
         raise BadInput(error.what, place=f"{place}, {error.place}" if error.place else place, mend=error.mend) from None
     names = (config.keys.dir, *config.keys.replicas)
@@ -172,6 +183,26 @@ def _check(config: Config, place: str) -> None:
             (config.server.tls_cert is None) == (config.server.tls_key is None),
             "[server] has one of tls_cert and tls_key",
             "give both, or neither",
+        ),
+        (
+            config.syslog.tls_listen is None or None not in (config.syslog.tls_cert, config.syslog.tls_key),
+            "[syslog] tls_listen needs tls_cert and tls_key",
+            "name the PEM files",
+        ),
+        (
+            all("{body}" in hook.signed for hook in config.webhooks.values()),
+            "[webhooks] signed does not hold {body}: whoever has one signature could send anything",
+            "the sender's documentation says what it signs",
+        ),
+        (
+            all(hook.header for hook in config.webhooks.values() if hook.kind == "hmac"),
+            '[webhooks] kind = "hmac" needs header',
+            "name the header with the signature",
+        ),
+        (
+            all("{timestamp}" in hook.signed for hook in config.webhooks.values() if hook.timestamp_header),
+            "[webhooks] timestamp_header is given, but signed does not hold {timestamp}: the time would not be signed",
+            "the sender's documentation says what it signs",
         ),
     ]
     for good, what, mend in rules:
@@ -234,4 +265,14 @@ def _resolve(config: Config, base: Path) -> Config:
         worm=structs.replace(worm, credentials_file=absolute(worm.credentials_file)),
         mappings=structs.replace(config.mappings, dir=absolute(config.mappings.dir)),
         redaction=structs.replace(config.redaction, key_file=absolute(config.redaction.key_file)),
+        syslog=structs.replace(
+            config.syslog,
+            tls_cert=absolute(config.syslog.tls_cert),
+            tls_key=absolute(config.syslog.tls_key),
+            tls_client_ca=absolute(config.syslog.tls_client_ca),
+        ),
+        webhooks={
+            name: structs.replace(hook, secret_files=tuple(str(base / path) for path in hook.secret_files))
+            for name, hook in config.webhooks.items()
+        },
     )

@@ -11,7 +11,8 @@ from msgspec import structs
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from graven.config.model import AuthorityConfig, ClassConfig, Config, default_of, describe, knobs, sections
+from graven.config.model import TABLES, ClassConfig, Config, default_of, describe, knobs, sections
+from graven.config.section import Section
 from graven.core.errors import BadInput
 
 COMMENT_WIDTH = 100
@@ -28,9 +29,9 @@ def format_config(config: Config) -> str:
     for knob in knobs(Config):
         _add_knob(document, knob, getattr(config, knob.name))
     document.add(tomlkit.nl())
-    document.add("classes", _format_classes(config.classes))
-    if config.authorities:
-        document.add("authorities", _format_authorities(config.authorities))
+    for name, kind in TABLES.items():
+        if tables := getattr(config, name):
+            document.add(name, _format_tables(kind, tables))
     for field in sections():
         section = getattr(config, field.name)
         table = tomlkit.table()
@@ -103,24 +104,16 @@ def _add_comment(target: tomlkit.TOMLDocument | Table, text: str) -> None:
         target.add(tomlkit.comment(line))
 
 
-def _format_classes(classes: Mapping[str, ClassConfig]) -> Table:
+def _format_tables(kind: type[Section], sections: Mapping[str, Section]) -> Table:
     tables = tomlkit.table(is_super_table=True)
-    for name, section in classes.items():
+    for name, section in sections.items():
         table = tomlkit.table()
-        _add_comment(table, str(ClassConfig.__doc__))
-        table.add("description", section.description)
-        table.add(tomlkit.nl())
-        tables.add(name, table)
-    return tables
-
-
-def _format_authorities(authorities: Mapping[str, AuthorityConfig]) -> Table:
-    tables = tomlkit.table(is_super_table=True)
-    for name, section in authorities.items():
-        table = tomlkit.table()
-        _add_comment(table, str(AuthorityConfig.__doc__))
-        for knob in knobs(AuthorityConfig):
-            _add_knob(table, knob, getattr(section, knob.name))
+        _add_comment(table, str(kind.__doc__))
+        for knob in knobs(kind):
+            if kind is ClassConfig:
+                table.add(knob.name, _plain(getattr(section, knob.name)))
+            else:
+                _add_knob(table, knob, getattr(section, knob.name))
         table.add(tomlkit.nl())
         tables.add(name, table)
     return tables

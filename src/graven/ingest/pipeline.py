@@ -30,7 +30,7 @@ from graven.event import (
 from graven.event.decode import check_event
 from graven.ingest.detect import detect
 from graven.ingest.envelope import unwrap
-from graven.ingest.normalize import SOURCES
+from graven.ingest.normalize import OF_DOORS, SOURCES
 from graven.ingest.record import AROUND_MAX, UNKNOWN_TYPE, Document, Normalised, Normaliser, Record, Unparsed
 from graven.ingest.split import unpack
 from graven.ingest.times import read_time
@@ -69,14 +69,15 @@ class Pipeline:
 
     def __init__(self, sources: Sequence[Normaliser] = SOURCES, *, redactor: Redactor | None = None) -> None:
         self._sources = tuple(sources)
-        self._by_type = {source.TYPE: source for source in reversed(self._sources)}
+        every = (*self._sources, *OF_DOORS)
+        self._by_type = {source.TYPE: source for source in reversed(every)}
         self._redactor = redactor
-        self._about = {source.TYPE: (source.TYPE, f"{source.TYPE}/{source.VERSION}") for source in self._sources}
+        self._about = {source.TYPE: (source.TYPE, f"{source.TYPE}/{source.VERSION}") for source in every}
 
     @property
     def types(self) -> tuple[str, ...]:
         """The source types that may be stated."""
-        return (NATIVE_TYPE, *dict.fromkeys(source.TYPE for source in self._sources))
+        return (NATIVE_TYPE, *dict.fromkeys(source.TYPE for source in (*self._sources, *OF_DOORS)))
 
     def run(self, records: Sequence[Record]) -> list[Normalised]:
         """The events of `records`, in order."""

@@ -125,6 +125,8 @@ class Metrics:
         self.refused = self._tally("graven_intake_refused", "Requests to append that were refused.", "reason")
         self.bytes = self._tally("graven_intake_bytes", "Bytes of accepted requests, decompressed.")
         self.requests = self._tally("graven_http_requests", "HTTP requests answered.", "route", "code")
+        self.syslog = self._tally("graven_syslog_messages", "Syslog messages taken in.", "transport")
+        self.syslog_lost = self._tally("graven_syslog_lost", "Syslog messages lost, or connections refused.", "why")
         self.commit_s = Spread(
             "graven_commit_seconds", "From a request being queued to its events being durable.", _COMMIT_BOUNDS_S
         )

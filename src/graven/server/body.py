@@ -8,8 +8,11 @@ gzip and zstd, each in one member or frame or several, are taken apart piece by 
 small body cannot become a large one, nor a long one of very many members take very long.
 """
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from graven.log.seal import zstd
@@ -19,6 +22,8 @@ ENCODINGS = ("gzip", "zstd")
 ZSTD_WINDOW_LOG_MAX = 23  # 8 MiB: what RFC 8878 asks every reader to support
 
 MEMBERS_MAX = 4096
+LARGE_BYTES = 1 << 20
+"""What is longer is not worked on by the loop's thread."""
 
 _STEP_BYTES = 256 << 10
 
@@ -131,6 +136,21 @@ def decompress(data: bytes, encoding: str, *, bytes_max: int) -> bytes | None:
     except (zlib.error, zstd.ZstdError, EOFError) as error:
         mend = "compress the whole body as one member" if encoding == "gzip" else "use a window of at most 8 MiB"
         raise Refused(400, f"the body is not {encoding}: {error}", reason="bad_encoding", mend=mend) from None
+
+
+async def unpack_body(body: bytes, encoding: str, *, bytes_max: int, share: Share, pool: Executor) -> bytes:
+    """The clear body: unpacked on the loop as long as it is little; on another thread, from the start, when it is much.
+
+    Raises Refused (400, 413), Full.
+    """
+    clear = decompress(body, encoding, bytes_max=min(bytes_max, LARGE_BYTES)) if len(body) < LARGE_BYTES else None
+    if clear is None and bytes_max > LARGE_BYTES:
+        share.take(bytes_max)
+        work = partial(decompress, body, encoding, bytes_max=bytes_max)
+        clear = await asyncio.get_running_loop().run_in_executor(pool, work)
+    if clear is None:
+        raise too_large(bytes_max)
+    return clear
 
 
 def too_large(bytes_max: int) -> Refused:

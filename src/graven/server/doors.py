@@ -6,7 +6,7 @@ control endpoints. Appending stands in front of the router, because it is the ho
 """
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -18,6 +18,10 @@ from graven.server.intake import PATH, Intake, Receive, Send
 from graven.server.live import Live
 from graven.server.register import Register
 from graven.server.routes import Endpoint, build_app
+from graven.server.shippers.call import Route
+from graven.server.shippers.door import ShippersDoor, is_cloudevent
+from graven.server.shippers.table import find_route
+from graven.server.shippers.webhooks import Hook
 
 logger = get_logger("http")
 
@@ -26,7 +30,13 @@ class Door:
     """One ASGI application."""
 
     def __init__(
-        self, live: Live, access: Access, endpoints: Sequence[Endpoint], *, agents: Agents | None = None
+        self,
+        live: Live,
+        access: Access,
+        endpoints: Sequence[Endpoint],
+        *,
+        agents: Agents | None = None,
+        find: Callable[[str], Route | None] | None = None,
     ) -> None:
         self.endpoints = tuple(endpoints)
         self._rest: Any = build_app(live, access, self.endpoints)
@@ -34,9 +44,10 @@ class Door:
         self._streams: dict[str, Any] = {PATH: self._intake}
         if agents is not None:
             self._streams[BATCHES_PATH] = BatchDoor(live, agents)
+        self._shippers = ShippersDoor(live, access, find) if find is not None else None
 
     def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> Awaitable[None]:
-        app: Any = self._streams.get(scope["path"], self._rest)
+        app = self._app(scope)
         if logger.isEnabledFor(logging.DEBUG):
             return _logged(app, scope, receive, send)
         answering: Awaitable[None] = app(scope, receive, send)
@@ -44,14 +55,30 @@ class Door:
 
     def intake(self, scope: dict[str, Any]) -> Intake | None:
         """What takes a request that is all there without a task; None if none does."""
-        return self._intake if scope["path"] == PATH and not logger.isEnabledFor(logging.DEBUG) else None
+        if scope["path"] != PATH or logger.isEnabledFor(logging.DEBUG) or is_cloudevent(scope["headers"]):
+            return None
+        return self._intake
+
+    def _app(self, scope: dict[str, Any]) -> Any:
+        path, shippers = scope["path"], self._shippers
+        stream = self._streams.get(path)
+        if stream is not None:
+            return shippers if path == PATH and shippers is not None and is_cloudevent(scope["headers"]) else stream
+        return shippers if shippers is not None and shippers.find(path) is not None else self._rest
 
 
-def network_door(live: Live, access: TokenAccess) -> Door:
-    """For TCP: bearer tokens, and the signatures of agents."""
+def network_door(live: Live, access: TokenAccess, hooks: Mapping[str, Hook] | None = None) -> Door:
+    """For TCP: tokens, webhooks, which are signed, and the signatures of agents."""
     agents = Agents(live)
     shared = _shared(access.uses, public=live.config.server.public_log)
-    return Door(live, access, (*shared, *agents.endpoints()), agents=agents)
+    find = find_route(
+        origin=live.config.origin,
+        types=live.pipeline.types,
+        hooks=hooks or {},
+        bytes_max=live.config.intake.max_request_bytes,
+        now_s=lambda: live.opened().clock.now_us() / 1e6,
+    )
+    return Door(live, access, (*shared, *agents.endpoints()), agents=agents, find=find)
 
 
 def control_door(live: Live, uses: TokenUses) -> Door:

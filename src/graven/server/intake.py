@@ -28,12 +28,11 @@ from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import get_logger
 from graven.server.access import Access, Principal, unauthenticated
 from graven.server.answers import JSON, AnswerWriter, Full, Refused, format_error, reason_of, status_of
-from graven.server.body import ENCODINGS, ClientGone, Share, decompress, read_body, too_large
+from graven.server.body import ENCODINGS, LARGE_BYTES, ClientGone, Share, read_body, unpack_body
 from graven.server.live import Live
 
 PATH = "/api/v1/events"
 
-_LARGE_BYTES = 1 << 20
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -101,7 +100,7 @@ class Intake:
 
         False, and nothing has happened: it is one that must wait (see `__call__`).
         """
-        live, bytes_max = self._live, min(_LARGE_BYTES, self._live.config.intake.max_request_bytes)
+        live, bytes_max = self._live, min(LARGE_BYTES, self._live.config.intake.max_request_bytes)
         try:
             head = _read_head(scope["headers"])
             if head.encoding or head.length is None or len(body) > bytes_max or not live.allowance.has_room(len(body)):
@@ -137,7 +136,9 @@ class Intake:
             body = await read_body(receive, head.length, bytes_max=live.config.intake.max_request_bytes, share=share)
             received_us = asked.log.clock.now_us()
             if head.encoding:
-                body = await self._decompress(body, head.encoding, share)
+                body = await unpack_body(
+                    body, head.encoding, bytes_max=live.config.intake.max_request_bytes, share=share, pool=live.parses
+                )
             parsed = await self._parse(body, head.content_type, asked.options.on_invalid)
             answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             live.taking()
@@ -176,20 +177,8 @@ class Intake:
         except Busy as error:
             raise Full(error.what, retry_after_s=error.retry_after_s, mend=error.mend) from None
 
-    async def _decompress(self, body: bytes, encoding: str, share: Share) -> bytes:
-        """On the loop as long as it is little; on another thread, from the start, when it is much."""
-        bytes_max = self._live.config.intake.max_request_bytes
-        clear = decompress(body, encoding, bytes_max=min(bytes_max, _LARGE_BYTES)) if len(body) < _LARGE_BYTES else None
-        if clear is None and bytes_max > _LARGE_BYTES:
-            share.take(bytes_max)
-            work = partial(decompress, body, encoding, bytes_max=bytes_max)
-            clear = await asyncio.get_running_loop().run_in_executor(self._live.parses, work)
-        if clear is None:
-            raise too_large(bytes_max)
-        return clear
-
     async def _parse(self, body: bytes, content_type: str, on_invalid: str) -> Parsed:
-        if len(body) <= _LARGE_BYTES:
+        if len(body) <= LARGE_BYTES:
             return parse_body(body, content_type, on_invalid=on_invalid)
         work = partial(parse_body, body, content_type, on_invalid=on_invalid)
         return await asyncio.get_running_loop().run_in_executor(self._live.parses, work)

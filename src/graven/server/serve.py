@@ -18,16 +18,17 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import uvicorn
 import uvloop
+from msgspec import structs
 
 from graven.app import Log
-from graven.config import CONFIG_NAME, Config, load_config, parse_listen
+from graven.config import CONFIG_NAME, Config, SyslogConfig, load_config, parse_listen
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.journal.files import Files
 from graven.runtime.process import return_large_buffers, settle_collector
@@ -40,6 +41,9 @@ from graven.server.doors import Door, control_door, network_door
 from graven.server.express import ExpressHttp
 from graven.server.live import Live, stopped
 from graven.server.protocol import BoundedHttp, ControlHttp
+from graven.server.senders import register_senders, senders_of
+from graven.server.shippers.webhooks import Hook, load_hooks
+from graven.server.syslog import SyslogDoor, bind_udp, syslog_tls
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 60
@@ -52,10 +56,14 @@ logger = get_logger("serve")
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that listens. `stop` may be called from any thread, with the reason that goes into the log."""
+    """A server that listens. `stop` may be called from any thread, with the reason that goes into the log.
+
+    `syslog`: the addresses of syslog, as `syslog://…` (UDP and TCP) and `syslog+tls://…`.
+    """
 
     url: str
     stop: Callable[[str], None]
+    syslog: tuple[str, ...] = ()
 
 
 def run(
@@ -63,12 +71,13 @@ def run(
     config: Config | None = None,
     *,
     listen: str | None = None,
+    syslog: str | None = None,
     ready: Callable[[Running], None] | None = None,
     files: Files | None = None,
     lock_wait_s: float = 10.0,
     config_file: Path | None = None,
 ) -> None:
-    """Serve the log in `directory` until told to stop. `listen` goes before the configuration's.
+    """Serve the log in `directory` until told to stop. `listen` and `syslog` go before the configuration's.
 
     `ready` is called once, when the server listens and the log is open; without it, the address is printed. `files`
     and `lock_wait_s` are those of `Log.open`; `config_file` is where `config` was read, if not in `directory`.
@@ -80,12 +89,18 @@ def run(
     config = config or load_config(directory / CONFIG_NAME)
     set_up_logging(config.log.level)
     return_large_buffers()
-    tls = tls_context(config)
-    listener = bind(listen or config.server.listen)
-    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    if syslog is not None:
+        config = structs.replace(config, syslog=structs.replace(config.syslog, listen=syslog))
+    tls, hooks, syslog_context = tls_context(config), load_hooks(config.webhooks), syslog_tls(config.syslog)
+    with contextlib.ExitStack() as bound:
+        listener = bound.enter_context(bind(listen or config.server.listen))
+        sockets = bind_syslog(config.syslog, bound)
+        runner = bound.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         opening = partial(Log.open, directory, config, files=files, lock_wait_s=lock_wait_s, serve=True)
         copying = CopyProcess(directory, config, config_file)
-        runner.run(_Serving(directory, config, listener, tls, ready or _announce, opening, copying).run())
+        serving = _Serving(directory, config, listener, tls, hooks, ready or _announce, opening, copying)
+        serving.syslog = sockets, syslog_context
+        runner.run(serving.run())
 
 
 def bind(listen: str) -> socket.socket:
@@ -114,6 +129,37 @@ def bind(listen: str) -> socket.socket:
             mend="stop what listens there, or give --listen HOST:PORT",
         ) from None
     return listener
+
+
+@dataclass(frozen=True, slots=True)
+class SyslogSockets:
+    """The bound sockets of syslog; None where the configuration asks for none."""
+
+    tcp: socket.socket | None = None
+    udp: socket.socket | None = None
+    tls: socket.socket | None = None
+
+
+def bind_syslog(config: SyslogConfig, bound: contextlib.ExitStack) -> SyslogSockets:
+    """The sockets of syslog; `bound` closes them. Raises BadInput as `bind`.
+
+    UDP and TCP share a port; where any free one will do, UDP takes the one that TCP was given.
+    """
+    tcp = udp = tls = None
+    if config.listen is not None:
+        tcp = bound.enter_context(bind(config.listen))
+        address = tcp.getsockname()
+        try:
+            udp = bound.enter_context(bind_udp(address, tcp.family))
+        except OSError as error:
+            raise BadInput(
+                f"UDP port {address[1]} of {address[0]} cannot be used: {error.strerror}",
+                place=config.listen,
+                mend="stop what listens there, or give --syslog HOST:PORT",
+            ) from None
+    if config.tls_listen is not None:
+        tls = bound.enter_context(bind(config.tls_listen))
+    return SyslogSockets(tcp, udp, tls)
 
 
 def tls_context(config: Config) -> ssl.SSLContext | None:
@@ -196,12 +242,15 @@ class _Serving:
         config: Config,
         listener: socket.socket,
         tls: ssl.SSLContext | None,
+        hooks: Mapping[str, Hook],
         ready: Callable[[Running], None],
         opening: Callable[..., Log],
         copying: CopyProcess,
     ) -> None:
         self._directory, self._config, self._listener, self._tls = directory, config, listener, tls
-        self._ready, self._opening, self._copying = ready, opening, copying
+        self._hooks, self._ready, self._opening, self._copying = hooks, ready, opening, copying
+        self.syslog: tuple[SyslogSockets, ssl.SSLContext | None] = SyslogSockets(), None
+        self._door: SyslogDoor | None = None
         self._servers: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
         self._told = asyncio.Event()
         self._reason = "stopped"
@@ -214,19 +263,23 @@ class _Serving:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._tell, number.name)
         BoundedHttp.connections_max = min(protocol.CONNECTIONS_MAX, _raise_file_limit() // 2)
-        self._start(_Uvicorn(network_door(live, access), ExpressHttp, self._tls), self._listener)
+        self._start(_Uvicorn(network_door(live, access, self._hooks), ExpressHttp, self._tls), self._listener)
         sweeper = loop.create_task(self._sweep(live, access))
         try:
             await self._servers[0][0].up.wait()
             log = await asyncio.to_thread(self._opening, give_up=self._told.is_set)
             try:
+                await asyncio.to_thread(register_senders, log, senders_of(self._config, syslog=self._has_syslog))
                 live.adopt(log, loop)
                 self._copying.start()
+                await self._begin_syslog(live, loop)
                 if not self._told.is_set():
                     await self._serve(live, access)
             finally:
                 live.stopping = True
                 await self._stop_servers(live)
+                if self._door is not None:
+                    await self._door.end()
                 try:
                     await asyncio.to_thread(self._close, log, access)
                 finally:
@@ -258,12 +311,28 @@ class _Serving:
                 loop.call_soon_threadsafe(self._tell, reason)
 
         settle_collector()
-        self._ready(Running(url, stop))
+        self._ready(Running(url, stop, self._syslog_urls()))
         await self._told.wait()
         logger.info("stopping", extra={"fields": {"reason": self._reason}})
 
+    @property
+    def _has_syslog(self) -> bool:
+        sockets, _ = self.syslog
+        return sockets.tcp is not None or sockets.tls is not None
+
+    async def _begin_syslog(self, live: Live, loop: asyncio.AbstractEventLoop) -> None:
+        if self._has_syslog:
+            sockets, context = self.syslog
+            self._door = SyslogDoor(live, self._config.syslog, loop)
+            await self._door.begin(tcp=sockets.tcp, udp=sockets.udp, tls=sockets.tls, context=context)
+
     def _start(self, server: _Uvicorn, listener: socket.socket) -> None:
         self._servers.append((server, asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))))
+
+    def _syslog_urls(self) -> tuple[str, ...]:
+        sockets, _ = self.syslog
+        found = [("syslog", sockets.tcp), ("syslog+tls", sockets.tls)]
+        return tuple(f"{scheme}://{_address(one)}" for scheme, one in found if one is not None)
 
     def _tell(self, reason: str) -> None:
         if self._told.is_set():  # told twice: wait for nobody any more
@@ -310,6 +379,8 @@ class _Serving:
             if live.log is not None and not live.stopping:
                 with contextlib.suppress(GravenError):
                     await asyncio.to_thread(live.watch.sweep, live.log)
+            if self._door is not None:
+                self._door.sweep(now_s)
             if now_s - saved_s >= SAVE_USES_S:
                 saved_s = now_s
                 await asyncio.to_thread(access.uses.save)
@@ -319,13 +390,17 @@ class _Serving:
 
 
 def _announce(running: Running) -> None:
-    sys.stdout.write(f"listening on {running.url}\n")
+    sys.stdout.write("".join(f"listening on {url}\n" for url in (running.url, *running.syslog)))
     sys.stdout.flush()
 
 
 def _url(listener: socket.socket, *, secure: bool) -> str:
+    return f"{'https' if secure else 'http'}://{_address(listener)}"
+
+
+def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _raise_file_limit() -> int:

@@ -8,6 +8,7 @@ from graven.ingest.normalize import (
     azure,
     bitbucket,
     cef,
+    cloudevents,
     cloudtrail,
     cron,
     databricks,
@@ -23,6 +24,7 @@ from graven.ingest.normalize import (
     okta,
     onelogin,
     openai,
+    otel,
     pam,
     pgaudit,
     postgresql,
@@ -39,7 +41,7 @@ from graven.ingest.normalize import (
 )
 from graven.ingest.record import Normaliser
 
-__all__ = ["SOURCES"]
+__all__ = ["OF_DOORS", "SOURCES"]
 
 SOURCES: tuple[Normaliser, ...] = (
     cloudtrail,
@@ -83,3 +85,6 @@ SOURCES: tuple[Normaliser, ...] = (
 """The types most often sent first. Where two are equally sure, the first counts; `json_usual` is never more than
 maybe.
 """
+
+OF_DOORS: tuple[Normaliser, ...] = (cloudevents, otel)
+"""Types that only the door knows by which a record came: stated by it, never looked for."""

@@ -1,0 +1,1 @@
+"""The protocols of shippers, taken apart: pure, bounded, one file each. `delivery` is what they all give."""

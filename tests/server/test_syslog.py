@@ -1,0 +1,262 @@
+"""The doors for syslog, over real sockets."""
+
+import base64
+import contextlib
+import hashlib
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from graven.app import create_log
+from graven.config import Config, SyslogConfig, load_config, parse_config
+from graven.config.doors import parse_senders
+from graven.core.errors import BadInput
+from server.certificates import Authority
+from server.running import ORIGIN, GatedFiles, Server
+
+SSHD = b"<86>Mar 11 22:55:%02d web1 sshd[%d]: Failed password for root from 188.124.3.41 port %d ssh2"
+
+
+def configured(directory: Path, **knobs: Any) -> Config:
+    """A new log's configuration, with syslog on a free port."""
+    if not directory.exists():
+        create_log(directory, origin=ORIGIN)
+    config = load_config(directory / "graven.toml")
+    syslog = msgspec.structs.replace(SyslogConfig(listen="127.0.0.1:0"), **knobs)
+    return msgspec.structs.replace(config, syslog=syslog)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path / "log", configured(tmp_path / "log", max_message_bytes=2_000)) as running:
+        yield running
+
+
+def send(server: Server, data: bytes, *, at: int = 0) -> None:
+    with socket.create_connection(server.syslog[at]) as sender:
+        sender.sendall(data)
+
+
+def metric(server: Server, name: str) -> float:
+    lines = server.ask("GET", "/metrics").body.decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+def lines(count: int) -> list[bytes]:
+    return [SSHD % (number % 60, number, number % 60_000) for number in range(count)]
+
+
+@pytest.mark.parametrize("framing", ["lines", "counts"])
+def test_a_stream_of_messages(server: Server, framing: str) -> None:
+    messages, before = lines(3_000), server.size
+    if framing == "lines":
+        send(server, b"".join(one + b"\n" for one in messages))
+    else:
+        send(server, b"".join(b"%d %b" % (len(one), one) for one in messages))
+    server.wait_for(before + len(messages))
+    token = server.token("ingest", "read")
+    stored = [server.ask("GET", f"/api/v1/events/{index}", token=token).json() for index in range(before, before + 20)]
+    assert [base64.b64decode(one["raw"]) for one in stored] == messages[:20]
+    assert stored[0]["head"]["source_name"] == "syslog"
+    assert stored[0]["event"]["labels"]["syslog.peer"] == "127.0.0.1"
+    assert metric(server, 'graven_syslog_messages_total{transport="tcp"}') == len(messages)
+
+
+def test_datagrams(server: Server) -> None:
+    before = server.size
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in range(50):
+            sender.sendto(b"<13>hello %d\n" % number, server.syslog[0])
+        sender.sendto(b"", server.syslog[0])
+        sender.sendto(b"<13>" + b"x" * 5_000, server.syslog[0])
+    server.wait_for(before + 51)
+    token = server.token("ingest", "read")
+    raws = server.raws(token, before)
+    assert raws[:50] == [b"<13>hello %d" % number for number in range(50)]
+    assert metric(server, "graven_syslog_lost_total") == 0
+
+
+def test_a_stream_that_stops_in_the_middle_of_a_line(server: Server) -> None:
+    before = server.size
+    send(server, b"<13>whole\n<13>the la")
+    server.wait_for(before + 2)
+    assert server.raws(server.token("ingest", "read"), before) == [b"<13>whole", b"<13>the la"]
+
+
+def test_hostile_streams_harm_no_other(server: Server) -> None:
+    """Endless lines, broken counts, NULs, invalid UTF-8, escapes: kept, and the rest of the stream goes on."""
+    before = server.size
+    long = b"<13>" + b"A" * 300_000
+    data = b"\n".join([b"<13>first", long, b"<13>\xff\xfe\x1b[31m\xe2\x80\xae", b"<13>a\0<13>b", b"<13>last"]) + b"\n"
+    send(server, data)
+    counted = b"9 <13>first" + b"junk without a count\n" + b"%d %b" % (len(long), long) + b"8 <13>last"
+    send(server, counted)
+    server.wait_for(before + 10)
+    token = server.token("ingest", "read")
+    stored = server.stored(token, before)[:10]
+    raws = [base64.b64decode(one["raw"]) for one in stored]
+    assert sorted(raws) == sorted(
+        [b"<13>first", long[: 64 << 10], b"<13>\xff\xfe\x1b[31m\xe2\x80\xae", b"<13>a", b"<13>b", b"<13>last",
+         b"<13>first", b"junk without a count", long[: 64 << 10], b"<13>last"]
+    )  # fmt: skip
+    kept = [one["event"]["data"] for one in stored if base64.b64decode(one["raw"]) == long[: 64 << 10]]
+    assert [one["sha256"] for one in kept] == [hashlib.sha256(long).hexdigest()] * 2
+    assert [one["size_bytes"] for one in kept] == [len(long)] * 2
+
+
+def test_one_line_is_one_event(server: Server) -> None:
+    """What looks like another message, inside one, forges nothing."""
+    before = server.size
+    evil = b"<13>user=bob\r<86>Mar 11 22:55:30 web1 sshd[1]: Accepted password for root from 203.0.113.9 port 1 ssh2"
+    send(server, b"%d %b" % (len(evil) + 5, evil + b"\n<0>x"))
+    server.wait_for(before + 1)
+    time.sleep(0.1)
+    assert server.size == before + 1
+
+
+def test_a_slow_sender_holds_up_nobody(server: Server) -> None:
+    before = server.size
+    with socket.create_connection(server.syslog[0]) as slow:
+        slow.sendall(b"<13>not yet a li")
+        send(server, b"<13>quick\n")
+        server.wait_for(before + 1)
+        slow.sendall(b"ne\n")
+        server.wait_for(before + 2)
+
+
+def test_too_many_connections_are_turned_away(tmp_path: Path) -> None:
+    with Server(tmp_path / "log", configured(tmp_path / "log", max_connections=2)) as server:
+        held = [socket.create_connection(server.syslog[0]) for _ in range(2)]
+        for one in held:
+            one.sendall(b"<13>x\n")
+        server.wait_for(2)
+        with socket.create_connection(server.syslog[0]) as third:
+            third.settimeout(10)
+            with contextlib.suppress(ConnectionError):
+                assert third.recv(1) == b""
+        assert metric(server, 'graven_syslog_lost_total{why="connections"}') == 1
+        for one in held:
+            one.close()
+
+
+def test_what_was_read_when_the_server_stops_is_durable(tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    with Server(directory, configured(directory)) as server:
+        before = server.size
+        sender = socket.create_connection(server.syslog[0])
+        sender.sendall(b"".join(one + b"\n" for one in lines(5_000)))
+        until_s = time.monotonic() + 20
+        while metric(server, "graven_syslog_messages_total") < 5_000:
+            assert time.monotonic() < until_s
+    with Server(directory, configured(directory)) as again:
+        assert again.size >= before + 5_000
+    sender.close()
+
+
+def test_a_disk_that_stands_still_is_waited_for(tmp_path: Path) -> None:
+    directory, files = tmp_path / "log", GatedFiles()
+    with Server(directory, configured(directory), files) as server:
+        before = server.size
+        files.gate.clear()
+        messages = [b"<13>%d " % number + b"x" * 500 for number in range(30_000)]
+        with socket.create_connection(server.syslog[0]) as sender:
+            sender.settimeout(0.5)
+            sent = 0
+            data = b"".join(one + b"\n" for one in messages)
+            with contextlib.suppress(TimeoutError):
+                while sent < len(data):
+                    sent += sender.send(data[sent : sent + 65_536])
+            assert metric(server, "graven_syslog_messages_total") < len(messages)  # the rest waits with the sender
+            files.gate.set()
+            sender.settimeout(30)
+            sender.sendall(data[sent:])
+        server.wait_for(before + len(messages))
+        assert server.size - before < len(messages) + 5
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+def over_tls(address: tuple[str, int], authority: Authority, who: tuple[Path, Path] | None, data: bytes) -> None:
+    context = ssl.create_default_context(cafile=str(authority.ca))
+    if who is not None:
+        context.load_cert_chain(*who)
+    with socket.create_connection(address) as plain, context.wrap_socket(plain, server_hostname="127.0.0.1") as sender:
+        sender.sendall(data)
+        sender.settimeout(5)
+
+
+def test_tls_with_certificates_of_the_senders(tmp_path: Path, authority: Authority) -> None:
+    certificate, key = authority.issue("server", "localhost")
+    config = configured(
+        tmp_path / "log", listen=None, tls_listen="127.0.0.1:0", tls_cert=str(certificate), tls_key=str(key),
+        tls_client_ca=str(authority.ca), sources=("cert:web1.example.com=web-servers", "cert:db1=databases"),
+    )  # fmt: skip
+    stranger = Authority(tmp_path / "stranger", "another authority").issue("db1", "web1.example.com")
+    with Server(tmp_path / "log", config) as server:
+        token, before = server.token("ingest", "read"), server.size
+        message = b"<13>over tls"
+        over_tls(
+            server.syslog[0], authority, authority.issue("w", "web1.example.com"), b"%d %b" % (len(message), message)
+        )
+        over_tls(server.syslog[0], authority, authority.issue("db1"), message + b"\n")
+        over_tls(server.syslog[0], authority, authority.issue("other", "else.example.com"), message + b"\n")
+        server.wait_for(before + 3)
+        for bad in (None, stranger):
+            with contextlib.suppress(OSError):  # the refusal may come after the first bytes were sent
+                over_tls(server.syslog[0], authority, bad, message + b"\n")
+        found = {
+            one["event"]["labels"]["syslog.certificate"]: one["head"]["source_name"]
+            for one in server.stored(token, before)
+        }
+        assert found == {"web1.example.com": "web-servers", "db1": "databases", "else.example.com": "syslog"}
+        assert server.size == before + 3
+        grades = {one["name"]: one["grade"] for one in server.control.sources()}
+        assert (grades["web-servers"], grades["syslog"]) == ("authenticated sender", "network")
+
+
+def test_a_source_by_address(tmp_path: Path) -> None:
+    config = configured(tmp_path / "log", sources=("127.0.0.0/8=this-host", "10.0.0.0/8=elsewhere"))
+    with Server(tmp_path / "log", config) as server:
+        token, before = server.token("ingest", "read"), server.size
+        send(server, b"<13>x\n")
+        server.wait_for(before + 1)
+        assert server.stored(token, before)[0]["head"]["source_name"] == "this-host"
+
+
+@pytest.mark.parametrize("line", ["", "x", "cert:=a", "10.0.0.1", "10.0.0.0/33=a", "host=a", "10.0.0.1=a b", "cert:x="])
+def test_senders_that_name_nobody(line: str) -> None:
+    with pytest.raises(BadInput, match="names nobody"):
+        parse_senders([line])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("listen = 'nowhere'", "not an address"),
+        ("tls_listen = '127.0.0.1:0'", "needs tls_cert and tls_key"),
+        ("sources = ['x']", "names nobody"),
+        ("max_message_bytes = 10", "not valid"),
+        ("port = 514", "unknown key"),
+    ],
+)
+def test_syslog_that_is_not_well_configured(tmp_path: Path, text: str, says: str) -> None:
+    create_log(tmp_path / "log", origin=ORIGIN)
+    whole = (tmp_path / "log" / "graven.toml").read_text().replace("[syslog]\n", f"[syslog]\n{text}\n")
+    with pytest.raises(BadInput, match=says):
+        parse_config(whole)
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInput, match="is taken"):
+            Server(tmp_path / "log", configured(tmp_path / "log", listen=f"127.0.0.1:{port}")).__enter__()
