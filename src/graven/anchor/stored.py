@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from graven.core.anchored import MAX_ANCHOR_BYTES, Anchored, format_anchor, parse_anchor
-from graven.core.errors import Disproved
+from graven.core.errors import BadInput, Disproved
 from graven.runtime.files import Files, write_atomic
 
 FOLDER = "anchors"
@@ -90,6 +90,19 @@ def read_anchor(directory: Path, name: StoredName) -> Anchored:
     if anchored.head.size != name.size or anchored.hashes:
         raise Disproved("an anchor that is not what its name says", place=name.path)
     return anchored
+
+
+def newest_stamp(directory: Path) -> bytes | None:
+    """The file of the time stamp with the latest stated time; None where there is none. Raises OSError."""
+    folder = directory / FOLDER
+    for day in sorted(folder.iterdir(), reverse=True) if folder.is_dir() else ():
+        if day.is_dir() and _DAY.fullmatch(day.name):
+            names = (parse_name(f"{FOLDER}/{day.name}/{path.name}") for path in day.iterdir())
+            for name in sorted((name for name in names if name is not None), reverse=True):
+                with contextlib.suppress(BadInput, Disproved):
+                    if (anchored := read_anchor(directory, name)).token is not None:
+                        return format_anchor(anchored)
+    return None
 
 
 def _list(directory: Path) -> Iterator[StoredName]:

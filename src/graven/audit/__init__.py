@@ -5,6 +5,7 @@
     mirror.py     the copy on disk: derived again from the bundles, resumed after any end
     evidence.py   two signed trees that cannot both be true, kept as files that convict anywhere
     follow.py     one round: checkpoint, quorum, consistency, copy, cadence, peers
+    stamps.py     the time stamps that the log shows
     statement.py  what was checked, signed once a day
     alarm.py      webhook and metrics
     serve.py      the copy, served read-only

@@ -23,6 +23,7 @@ def round_fields(found: Round) -> dict[str, object]:
         "root": found.root.hex(),
         "grown": found.grown,
         "age_s": found.age_s,
+        "stamp_age_s": found.stamp_age_s,
         "witnesses": list(found.witnesses),
         "peers_agreed": found.peers_agreed,
         "checked": found.checked,
@@ -77,6 +78,8 @@ def write_metrics(path: Path, found: Round) -> None:
         ("exit_code", "0 good, 1 disproved, 2 wrong input, 3 broken.", found.exit_code),
         ("peers_agreed", "Peers that see the same log.", found.peers_agreed),
     ]
+    if found.stamp_age_s is not None:
+        rows.append(("stamp_age_seconds", "How old the newest good time stamp is.", found.stamp_age_s))
     if found.age_s is not None:
         rows.append(("checkpoint_age_seconds", "How long ago the newest checkpoint was made.", found.age_s))
     for name, meaning, value in rows:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graven.audit import stamps
 from graven.audit.evidence import forks, keep_fork, keep_shrink
 from graven.audit.mirror import Mirror, Stopped
 from graven.audit.site import HttpSite, Site, prefix_of
@@ -23,6 +24,7 @@ from graven.core.merkle import EMPTY_ROOT
 from graven.core.note import MAX_NOTE_BYTES, parse_note
 from graven.core.policy import Policy, shown
 from graven.core.succession import follow, served
+from graven.core.x509 import Certificate
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
 
@@ -30,6 +32,7 @@ from graven.runtime.clock import US_PER_S, Clock, SystemClock
 @dataclass(slots=True)
 class Round:
     """What a round found. `size` and `root` are of the copy after it; `signed` its checkpoint, None before the first.
+    `stamp_age_s`: how old the newest good time stamp is, None where none was looked for, or none was good.
 
     `age_s`: how long ago the newest checkpoint was made, as far as anybody trusted says, None before the first.
     """
@@ -41,6 +44,7 @@ class Round:
     grown: int = 0
     witnesses: tuple[str, ...] = ()
     age_s: int | None = None
+    stamp_age_s: int | None = None
     peers_agreed: int = 0
     checked: list[str] = field(default_factory=list)
     problems: list[GravenError] = field(default_factory=list)
@@ -65,6 +69,8 @@ class Follower:
         *,
         peers: Sequence[HttpSite] = (),
         max_age_s: int | None = None,
+        time_roots: Sequence[Certificate] = (),
+        max_stamp_age_s: int | None = None,
         clock: Clock | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -72,6 +78,7 @@ class Follower:
         if not policy.logs:
             raise BadInput("a policy without a log", mend="add a line: log <vkey>")
         self._site, self._policy, self._peers, self._max_age_s = site, policy, tuple(peers), max_age_s
+        self._time_roots, self._max_stamp_age_s = tuple(time_roots), max_stamp_age_s
         self._clock = clock or SystemClock()
         self.mirror = Mirror(directory, stop)
         self._last: SignedCheckpoint | None = None
@@ -127,6 +134,13 @@ class Follower:
         found.witnesses = self._policy_at(signed.checkpoint.size).check(signed)
         found.checked.append(f"quorum {shown(self._policy.quorum)}")
         self._advance(signed, found)
+        if self._time_roots:
+            try:
+                self._check_stamp(found)
+            except Stopped:
+                raise
+            except GravenError as error:
+                found.problems.append(error)
         self._check_age(signed, seen_s, found)
 
     def _follow_keys(self, found: Round) -> None:
@@ -239,6 +253,22 @@ class Follower:
             raise Broken(
                 f"the log has stopped: its newest checkpoint is {found.age_s} s old, {self._max_age_s} s are allowed",
                 place="checkpoint",
+            )
+
+    def _check_stamp(self, found: Round) -> None:
+        """The newest time stamp the log shows: good by the auditor's own roots, and over a tree of this log."""
+        assert self._last is not None
+        stamped = stamps.look(self._site, self._time_roots, self._open, found.at_s)
+        self.mirror.keep_note(stamped.signed, found.at_s)
+        self._compare_with(self._site, self._last, stamped.signed, shown_smaller=False)
+        stamps.keep(self.mirror.directory, stamped)
+        found.stamp_age_s = stamped.age_s
+        found.checked.append(stamped.told)
+        if self._max_stamp_age_s is not None and stamped.age_s > self._max_stamp_age_s:
+            raise Broken(
+                f"the log is not stamped any more: its newest time stamp is {stamped.age_s} s old, "
+                f"{self._max_stamp_age_s} s are allowed",
+                place=stamps.NAME,
             )
 
     def _tell_of_forks(self, found: Round) -> None:

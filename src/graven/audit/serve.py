@@ -16,6 +16,8 @@ from typing import Any
 import uvicorn
 
 from graven.audit.site import FolderSite
+from graven.audit.stamps import NAME as STAMP
+from graven.core.anchored import MAX_ANCHOR_BYTES
 from graven.core.errors import BadInput, GravenError
 from graven.core.evidence import MAX_EVIDENCE_BYTES
 from graven.core.note import MAX_NOTE_BYTES
@@ -55,17 +57,17 @@ class Door:
         name = path.removeprefix("/")
         try:
             is_handover = _HANDOVER.fullmatch(name) is not None
-            if name != "checkpoint" and not is_handover:
+            if name not in ("checkpoint", STAMP) and not is_handover:
                 parse_path(name)
-            sizes = {"checkpoint": MAX_NOTE_BYTES}
+            sizes = {"checkpoint": MAX_NOTE_BYTES, STAMP: MAX_ANCHOR_BYTES}
             data = self._folder.get(name, MAX_EVIDENCE_BYTES if is_handover else sizes.get(name, _FILE_BYTES_MAX))
         except BadInput:
             data = None
         except GravenError:
             return 500, b"the copy cannot be read\n", text, brief
         if data is None:
-            return 404, b"nothing is here: checkpoint, tile/, tile/entries/, handover/\n", text, brief
-        if name == "checkpoint" or is_handover:
+            return 404, b"nothing is here: checkpoint, tile/, tile/entries/, handover/, anchor\n", text, brief
+        if name in ("checkpoint", STAMP) or is_handover:
             return 200, data, text, b"max-age=2"
         return 200, data, b"application/octet-stream", b"public, max-age=31536000, immutable"
 

@@ -15,11 +15,11 @@ from graven.audit.serve import serve
 from graven.audit.site import HttpSite
 from graven.audit.statement import StatementKey, make_key, state_daily
 from graven.cli import audit_range
-from graven.cli.files import read_file
-from graven.cli.options import json_option, path_option
+from graven.cli.files import read_file, read_time_roots
+from graven.cli.options import json_option, path_option, tsa_root_option
 from graven.cli.output import counted, dump_json, print_error, print_fields, print_json, print_line, shown
 from graven.config import parse_listen
-from graven.core.errors import Disproved, GravenError
+from graven.core.errors import BadInput, Disproved, GravenError
 from graven.core.note import format_vkey
 from graven.core.policy import parse_policy
 from graven.core.policy import shown as shown_name
@@ -55,6 +55,11 @@ command.add_command(audit_range.command)
     "--max-age-s", type=click.IntRange(min=1), metavar="N",
     help="Alarm when the newest checkpoint is older: the log has stopped.",
 )  # fmt: skip
+@tsa_root_option
+@click.option(
+    "--max-stamp-age-s", type=click.IntRange(min=1), metavar="N",
+    help="Alarm when the newest time stamp is older. With --tsa-root.",
+)  # fmt: skip
 @click.option("--peer", "peers", multiple=True, metavar="URL", help="Another auditor's copy; may be given again.")
 @click.option("--webhook", metavar="URL", help="POST a JSON object there when something is wrong.")
 @path_option("--metrics", "metrics", "Write a Prometheus textfile after each look.")
@@ -63,6 +68,7 @@ command.add_command(audit_range.command)
 @click.pass_context
 def follow(
     ctx: click.Context, url: str, policy: Path, directory: Path, once: bool, interval_s: int, max_age_s: int | None,
+    tsa_roots: tuple[Path, ...], max_stamp_age_s: int | None,
     peers: tuple[str, ...], webhook: str | None, metrics: Path | None, statement_key: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Copy what the log at URL publishes, and check all of it against everything seen before.
@@ -70,12 +76,15 @@ def follow(
     URL is the prefix of `checkpoint` and `tile/`. Without --once it looks every so many seconds until SIGTERM or
     Ctrl-C, one JSON line a look on standard error, and ends with 1 if anything was ever disproved.
     """
+    if max_stamp_age_s is not None and not tsa_roots:
+        raise BadInput("a time stamp is believed by its authority's root", mend="--tsa-root FILE")
     stop = threading.Event()
     key = StatementKey(statement_key) if statement_key is not None else None
     hook = Webhook(webhook) if webhook is not None else None
     follower = Follower(
         HttpSite(url), parse_policy(read_file(policy)), directory,
-        peers=[HttpSite(peer) for peer in peers], max_age_s=max_age_s, stop=stop,
+        peers=[HttpSite(peer) for peer in peers], max_age_s=max_age_s, time_roots=read_time_roots(tsa_roots),
+        max_stamp_age_s=max_stamp_age_s, stop=stop,
     )  # fmt: skip
 
     def tell(found: Round) -> None:
@@ -152,6 +161,7 @@ def _print(found: Round, as_json: bool) -> None:
                 ("root", encode_base64(found.root)),
                 ("witnesses", ", ".join(map(shown_name, found.witnesses)) or "operator-trusted: 0 witnesses"),
                 ("age", None if found.age_s is None else f"{found.age_s} s"),
+                ("stamped", None if found.stamp_age_s is None else f"{found.stamp_age_s} s ago"),
                 ("checked", "; ".join(found.checked)),
                 ("peers", f"{found.peers_agreed} see the same log" if found.peers_agreed else None),
             ]

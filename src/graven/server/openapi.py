@@ -366,6 +366,11 @@ _PATHS: dict[str, JsonObject] = {
     "/log/checkpoint": {
         "get": _operation("The published checkpoint (C2SP)", _answer("A signed note.", None, "text/plain"))
     },
+    "/log/anchor": {
+        "get": _operation(
+            "The newest time stamp, with its checkpoint", _answer("graven-anchor/v1.", None, "text/plain"), 404
+        )
+    },
     "/log/handover/{number}": {
         "get": _operation(
             "A hand-over of the signing keys", _answer("Evidence of the log's own event.", {"type": "object"}), 404,

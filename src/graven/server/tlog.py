@@ -8,6 +8,7 @@ import re
 
 from starlette.responses import Response
 
+from graven.anchor.stored import newest_stamp
 from graven.core.errors import BadInput
 from graven.core.tile import WIDTH, parse_path, width_at
 from graven.log.admin import READ
@@ -53,6 +54,14 @@ def handover(ask: Ask) -> Response:
     return Response(path.read_bytes(), headers=CHECKPOINT_HEADERS, media_type=JSON)
 
 
+def anchor(ask: Ask) -> Response:
+    """The newest time stamp the log has, with the checkpoint it is over."""
+    data = newest_stamp(ask.log.directory)
+    if data is None:
+        raise Refused(404, "the log has no time stamp", reason="no_anchor", headers={"Cache-Control": "no-store"})
+    return Response(data, headers=CHECKPOINT_HEADERS, media_type=TEXT)
+
+
 def other_logs(ask: Ask) -> Response:
     """Reserved: the paths of further logs on one server."""
     raise Refused(404, "this server has one log, at /log/; paths under /logs/ are kept for more", reason="path")
@@ -63,6 +72,7 @@ def endpoints(*, public: bool) -> tuple[Endpoint, ...]:
     scope = None if public else READ
     return (
         Endpoint("GET", "/log/checkpoint", checkpoint, scope, inline=True, knows_callers=not public),
+        Endpoint("GET", "/log/anchor", anchor, scope, knows_callers=not public),
         Endpoint("GET", "/log/handover/{number}", handover, scope, knows_callers=not public),
         Endpoint("GET", "/log/tile/{path:path}", tile, scope, knows_callers=not public),
         Endpoint("GET", "/logs/{path:path}", other_logs, inline=True, knows_callers=False),
