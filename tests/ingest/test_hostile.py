@@ -7,6 +7,7 @@ import pytest
 
 from graven.event import MAX_EVENT_BYTES, decode_event
 from graven.ingest import Normalised, Pipeline, Record, split_records
+from graven.ingest.normalize import cloudtrail
 
 PIPELINE = Pipeline()
 TRAIL: dict[str, Any] = {
@@ -105,3 +106,16 @@ def test_large_and_deep_is_no_harm(body: bytes) -> None:
     for one in found[:50]:
         decode_event(one.event)
         assert len(one.raw or b"") <= MAX_EVENT_BYTES
+
+
+def test_words_that_a_sender_chooses_fill_no_cache() -> None:
+    """Caches hold what real producers say over and over; a million long names must not stay in memory."""
+    long = "x" * 5000
+    document = TRAIL | {"eventName": f"Get{long}", "eventSource": f"{long}.amazonaws.com",
+                        "requestParameters": {f"{long}Id": "1", "aSet": {"items": [{f"{long}Id": "1"}]}}}  # fmt: skip
+    before = cloudtrail._classify.cache_info().currsize, cloudtrail._target_type.cache_info().currsize
+    (found,) = run(document)
+    event = decode_event(found.event)
+    assert event.verb == "read" and event.targets is None and len(event.action) <= 4200
+    after = cloudtrail._classify.cache_info().currsize, cloudtrail._target_type.cache_info().currsize
+    assert after[0] == before[0] and after[1] <= before[1] + 1

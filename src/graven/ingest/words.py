@@ -62,27 +62,36 @@ _CATEGORIES: tuple[tuple[str, frozenset[str]], ...] = tuple(
 )  # fmt: skip
 
 
-@lru_cache(maxsize=4096)
 def words_of(action: str) -> tuple[str, ...]:
-    """The words of an action in lower case, in order."""
-    return tuple(word.lower() for word in _WORD.findall(action[:_ACTION_MAX]))
+    """The words of an action in lower case, in order; of its first 256 characters."""
+    return _words_of(action[:_ACTION_MAX])
 
 
-@lru_cache(maxsize=4096)
 def verb_of(action: str) -> str:
     """One of the twelve verbs."""
-    words = words_of(action)
-    for verb, known in _VERBS:
-        if not known.isdisjoint(words):
-            return verb
-    return "other"
+    return _verb_of(action[:_ACTION_MAX])
+
+
+def category_of(action: str) -> str:
+    """One of the nine categories."""
+    return _category_of(action[:_ACTION_MAX])
+
+
+# Senders choose what is looked up here: the caches are bounded in number, and by the cut above in size.
 
 
 @lru_cache(maxsize=4096)
-def category_of(action: str) -> str:
-    """One of the nine categories."""
-    words = words_of(action)
-    for category, known in _CATEGORIES:
-        if not known.isdisjoint(words):
-            return category
-    return "other"
+def _words_of(action: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(action))
+
+
+@lru_cache(maxsize=4096)
+def _verb_of(action: str) -> str:
+    words = _words_of(action)
+    return next((verb for verb, known in _VERBS if not known.isdisjoint(words)), "other")
+
+
+@lru_cache(maxsize=4096)
+def _category_of(action: str) -> str:
+    words = _words_of(action)
+    return next((category for category, known in _CATEGORIES if not known.isdisjoint(words)), "other")

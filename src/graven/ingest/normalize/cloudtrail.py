@@ -20,6 +20,7 @@ TYPE = "aws-cloudtrail"
 VERSION = 1
 
 _TARGETS_MAX = 32
+_CACHED_CHARS = 128  # what a cache may hold of words that a sender chooses; no name or source of AWS is as long
 _TAKEN = frozenset(
     ("awsRegion", "errorCode", "errorMessage", "eventID", "eventName", "eventSource", "eventTime", "recipientAccountId",
      "requestID", "sourceIPAddress", "userAgent")
@@ -104,11 +105,12 @@ def normalise(record: Record, document: Document) -> list[Event]:
     if not isinstance(document, dict):
         raise Unparsed("a CloudTrail record is a JSON object")
     get = document.get
-    name = get("eventName")
-    if type(name) is not str or not name:
+    name = text(get("eventName"))
+    if name is None:
         raise Unparsed("the record names no eventName", path="$.eventName")
     source = get("eventSource")
-    action, verb, category = _classify(name, source if type(source) is str else "")
+    service = source if type(source) is str and len(source) <= _CACHED_CHARS else ""
+    action, verb, category = (_classify if len(name) <= _CACHED_CHARS else _classify.__wrapped__)(name, service)
     if verb in ("other", "update", "execute") and get("readOnly") is True:
         verb = "read"
     parameters, answered = get("requestParameters"), get("responseElements")
@@ -211,6 +213,8 @@ def _targets(source: object, resources: object, parameters: object, answered: ob
         own = _NAMED_BY_SERVICE.get(source, _NOTHING) if type(source) is str else _NOTHING
         for key, value in parameters.items():
             if type(value) is str:
+                if len(key) > _CACHED_CHARS:
+                    continue
                 if (kind := own.get(key) or _target_type(key)) is not None and (id_ := text(value)):
                     found[kind, id_] = Target(type=kind, id=id_)
             elif type(value) is dict or type(value) is list:
@@ -227,14 +231,17 @@ def _listed(key: str, value: Any, found: dict[tuple[str, str], Target]) -> None:
     listed = value.get("items") if type(value) is dict else value
     if type(listed) is not list:
         return
-    whole = _target_type(key[:-1]) if key.endswith(("Ids", "Names", "Arns", "ARNs")) else None
+    named = len(key) <= _CACHED_CHARS and key.endswith(("Ids", "Names", "Arns", "ARNs"))
+    whole = _target_type(key[:-1]) if named else None
     for one in listed[:_TARGETS_MAX]:
         if type(one) is str:
             if whole is not None and (id_ := text(one)):
                 found[whole, id_] = Target(type=whole, id=id_)
         elif type(one) is dict:
-            for inner, named in one.items():
-                if type(named) is str and (kind := _target_type(inner)) is not None and (id_ := text(named)):
+            for inner, given in one.items():
+                if type(given) is not str or len(inner) > _CACHED_CHARS:
+                    continue
+                if (kind := _target_type(inner)) is not None and (id_ := text(given)):
                     found[kind, id_] = Target(type=kind, id=id_)
 
 
