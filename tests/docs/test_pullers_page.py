@@ -8,6 +8,7 @@ import msgspec
 from graven.agent.config import (
     AgentConfig,
     BatchConfig,
+    CloudTrailConfig,
     CommandConfig,
     FilesConfig,
     JournaldConfig,
@@ -18,6 +19,7 @@ from graven.agent.config import (
 from graven.agent.pull.preset import load_preset, parse_preset, preset_names
 
 DOCS = Path(__file__).parents[2] / "docs"
+CLOUDTRAIL = (DOCS / "cloudtrail.md").read_text()
 PULLERS, AGENT = (DOCS / "pullers.md").read_text(), (DOCS / "agent.md").read_text()
 
 
@@ -37,8 +39,13 @@ def test_the_preset_on_the_page_is_one() -> None:
 
 
 def test_every_key_is_on_a_page() -> None:
-    for kind in (AgentConfig, SpoolConfig, BatchConfig, FilesConfig, JournaldConfig, CommandConfig, PullConfig):
-        page = PULLERS if kind is PullConfig else AGENT
+    kinds = (AgentConfig, SpoolConfig, BatchConfig, FilesConfig, JournaldConfig, CommandConfig)
+    pages: dict[type[msgspec.Struct], str] = {
+        **dict.fromkeys(kinds, AGENT),
+        PullConfig: PULLERS,
+        CloudTrailConfig: CLOUDTRAIL,
+    }
+    for kind, page in pages.items():
         for field in msgspec.structs.fields(kind):
             assert f"`{field.name}`" in page or f"[{field.name}]" in page, f"{kind.__name__}.{field.name}"
 
@@ -46,6 +53,8 @@ def test_every_key_is_on_a_page() -> None:
 def test_the_configurations_on_the_pages_are_read() -> None:
     first = re.findall(r"```toml\n(.*?)```", AGENT, re.S)[0]
     pull = re.findall(r"```toml\n(.*?)```", PULLERS, re.S)[0]
-    config = parse_agent_config(first + pull)
+    trail = re.findall(r"```toml\n(.*?)```", CLOUDTRAIL, re.S)[0]
+    config = parse_agent_config(first + pull + trail)
+    assert config.cloudtrail[0].bucket == "s3://audit-bucket"
     assert [one.name for one in config.files] == ["auth", "audit"]
     assert config.pull[0].preset == "okta"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graven.agent.batching import Gathering, spool_batch
-from graven.agent.config import AgentConfig, PullConfig
+from graven.agent.config import AgentConfig, CloudTrailConfig, PullConfig
 from graven.agent.delivery import Delivery
 from graven.agent.follow import FileSettings, FileSource
 from graven.agent.identity import Identity, load_identity
@@ -24,7 +24,7 @@ from graven.agent.source import Source
 from graven.agent.spool import Places, Spool
 from graven.agent.status import STATUS_S, write_status
 from graven.client.transport import Transport
-from graven.core.errors import Broken, Busy, GravenError
+from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.log.lock import Lock
 from graven.runtime.clock import Clock, SystemClock
 from graven.runtime.files import Files, LocalFiles
@@ -170,6 +170,7 @@ def open_sources(config: AgentConfig, places: Places) -> Sequence[Source]:
     sources += [JournaldSource(one, places) for one in config.journald]
     sources += [CommandSource(one) for one in config.commands]
     sources += [_open_puller(one, config, places) for one in config.pull]
+    sources += [_open_trail(one, places) for one in config.cloudtrail]
     if config.stdin is not None:
         sources.append(StdinSource(config.stdin.type))
     return sources
@@ -184,6 +185,24 @@ def _open_puller(one: PullConfig, config: AgentConfig, places: Places) -> Source
         secret_file=None if one.secret_file is None else Path(one.secret_file), interval_s=one.interval_s,
         history_s=one.history_s, overlap_s=one.overlap_s, timeout_s=config.timeout_s,
     )  # fmt: skip
+
+
+def _open_trail(one: CloudTrailConfig, places: Places) -> Source:
+    from graven.agent.trail.digest import load_public_keys
+    from graven.agent.trail.source import TrailSource
+    from graven.agent.trail.store import BucketStore, FolderStore, TrailStore
+
+    store: TrailStore
+    if one.folder is not None:
+        store = FolderStore(one.folder)
+    else:
+        store = BucketStore(one.bucket or "", endpoint=one.endpoint, region=one.region, profile=one.profile)
+    try:
+        keys = {} if one.public_keys_file is None else load_public_keys(Path(one.public_keys_file).read_bytes())
+    except OSError as error:
+        place = f"{one.public_keys_file}: {error.strerror}"
+        raise BadInput("CloudTrail's public keys cannot be read", place=place) from None
+    return TrailSource(one.name, store, places, keys=keys, interval_s=one.interval_s, first_day=one.first_day)
 
 
 def make_state(path: Path, files: Files) -> None:

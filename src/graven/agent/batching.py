@@ -16,6 +16,11 @@ from graven.agent.wire import Run, compress, encode_body
 from graven.core.statement import BatchStatement, format_batch, records_root
 from graven.runtime.clock import Clock
 
+RECORD_BYTES_MAX = 4 << 20
+"""Of a longer record only the beginning is sent, with its size and hash: a batch must fit a request."""
+
+_KEPT_BYTES = 64 << 10
+
 
 class Gathering:
     """What was taken and is not spooled yet. In memory only: a crash lets it be read again."""
@@ -30,14 +35,21 @@ class Gathering:
         self._places.update(taken.places)
         if not taken.records:
             return
+        if max(map(len, taken.records)) > RECORD_BYTES_MAX:
+            for one in taken.records:
+                around, kept = cut_record(one)
+                self._append(taken.type, {**taken.around, **around}, [kept])
+            return
+        self._append(taken.type, dict(taken.around), taken.records)
+
+    def _append(self, type_: str, around: dict[str, str], records: list[bytes]) -> None:
         last = self._runs[-1] if self._runs else None
-        around = dict(taken.around)
-        if last is not None and last.type == taken.type and last.around == around:
-            last.records += taken.records
+        if last is not None and last.type == type_ and last.around == around:
+            last.records += records
         else:
-            self._runs.append(Run(taken.type, around, list(taken.records)))
-        self.records += len(taken.records)
-        self.size_bytes += taken.size_bytes
+            self._runs.append(Run(type_, around, list(records)))
+        self.records += len(records)
+        self.size_bytes += sum(map(len, records))
 
     @property
     def is_full(self) -> bool:
@@ -66,3 +78,15 @@ def spool_batch(spool: Spool, identity: Identity, gathering: Gathering, clock: C
     )  # fmt: skip
     note = identity.sign(format_batch(statement))
     return spool.put(Batch(note, compress(body), len(records), statement.digest, statement.previous, gathering.places))
+
+
+def cut_record(record: bytes) -> tuple[dict[str, str], bytes]:
+    """(what is to be said of it, what is kept of it): all of a record that is not too long."""
+    if len(record) <= RECORD_BYTES_MAX:
+        return {}, record
+    said = {
+        "graven.cut": "true",
+        "graven.size_bytes": str(len(record)),
+        "graven.sha256": sha256(record).hexdigest(),
+    }
+    return said, record[:_KEPT_BYTES]

@@ -103,6 +103,25 @@ class PullConfig(Section, frozen=True, kw_only=True):
     ) = None
 
 
+class CloudTrailConfig(Section, frozen=True, kw_only=True):
+    """CloudTrail's files, in a folder or a bucket."""
+
+    name: Annotated[_Name, Meta(description="its name in the places kept; never change it")]
+    folder: Annotated[_Path | None, Meta(description="a folder they are copied to")] = None
+    bucket: Annotated[str | None, Meta(description="s3://BUCKET/PREFIX, instead")] = None
+    endpoint: Annotated[str | None, Meta(description="of a bucket that is not AWS's")] = None
+    region: Annotated[str | None, Meta(description="of the bucket; else what boto3 finds")] = None
+    profile: Annotated[str | None, Meta(description="of boto3's credentials; else what it finds")] = None
+    public_keys_file: Annotated[
+        _Path | None,
+        Meta(description="what `aws cloudtrail list-public-keys` printed; without it signatures stay open"),
+    ] = None
+    first_day: Annotated[str, Meta(pattern=r"\A\d{4}/\d{2}/\d{2}\Z", description="YYYY/MM/DD, where to begin")] = (
+        "0000/00/00"
+    )
+    interval_s: Annotated[int, Meta(ge=1, le=86_400, description="between two looks")] = 60
+
+
 class StdinConfig(Section, frozen=True, kw_only=True):
     """Lines of standard input. The agent ends once they have ended and all is sent."""
 
@@ -134,6 +153,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     journald: tuple[JournaldConfig, ...] = ()
     commands: tuple[CommandConfig, ...] = ()
     pull: tuple[PullConfig, ...] = ()
+    cloudtrail: tuple[CloudTrailConfig, ...] = ()
     stdin: StdinConfig | None = None
 
     @property
@@ -168,10 +188,16 @@ def parse_agent_config(text: str, *, place: str = "agent.toml", folder: Path = P
             f"the configuration cannot be used: {error}", place=place, mend="docs/agent.md lists every key"
         ) from None
     names = [one.name for one in config.files]
+    names += [one.name for one in config.cloudtrail]
     names += [one.name for one in config.journald] + [one.name for one in config.pull]
     names += [one.name for one in config.commands]
     if len(names) != len(set(names)):
         raise BadInput("two sources have the same name", place=place, mend="give each its own")
+    for trail in config.cloudtrail:
+        if (trail.folder is None) is (trail.bucket is None):
+            raise BadInput(
+                "a folder or a bucket", place=f"{place}, cloudtrail {trail.name}", mend="give one of the two"
+            )
     for pull in config.pull:
         if bool(pull.preset) is (pull.file is not None):
             raise BadInput("a preset or a file", place=f"{place}, pull {pull.name}", mend="give one of the two")
@@ -192,5 +218,15 @@ def parse_agent_config(text: str, *, place: str = "agent.toml", folder: Path = P
         )
         for one in config.pull
     )
+    trails = tuple(
+        msgspec.structs.replace(
+            one,
+            folder=None if one.folder is None else str(folder / one.folder),
+            public_keys_file=None if one.public_keys_file is None else str(folder / one.public_keys_file),
+        )
+        for one in config.cloudtrail
+    )
     ca_file = None if config.ca_file is None else str(folder / config.ca_file)
-    return msgspec.structs.replace(config, state=str(folder / config.state), ca_file=ca_file, files=files, pull=pulls)
+    return msgspec.structs.replace(
+        config, state=str(folder / config.state), ca_file=ca_file, files=files, pull=pulls, cloudtrail=trails
+    )

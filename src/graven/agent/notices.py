@@ -10,11 +10,13 @@ from typing import Any
 from graven.agent.source import Taken
 from graven.agent.wire import EVENT_TYPE
 from graven.event import Actor, Event, encode_event
+from graven.event.model import Outcome
 
 FILE_TRUNCATED = "graven.agent.file_truncated"
 FILE_UNREAD = "graven.agent.file_unread"
 SPOOL_DAMAGED = "graven.agent.spool_damaged"
 STARTED = "graven.agent.started"
+TRAIL_DIGEST = "graven.agent.cloudtrail_digest"
 PULL_GAP = "graven.agent.pull_gap"
 SOURCE_FAILED = "graven.agent.source_failed"
 
@@ -24,11 +26,19 @@ NOTICES: dict[str, str] = {
     SPOOL_DAMAGED: "an entry of the spool could not be read back: where; what it held is lost",
     STARTED: "the agent started: version, sources",
     PULL_GAP: "a service no longer gives what it kept while nobody asked: source, from, until",
+    TRAIL_DIGEST: "CloudTrail's digest was judged: which, the verdict, the hour, how many log files, what is wrong",
     SOURCE_FAILED: "a source cannot be read: its name, why",
 }
 
 
-def notice(action: str, message: str, data: Mapping[str, Any], places: Mapping[str, Any] | None = None) -> Taken:
+def notice(
+    action: str,
+    message: str,
+    data: Mapping[str, Any],
+    places: Mapping[str, Any] | None = None,
+    *,
+    outcome: Outcome | None = None,
+) -> Taken:
     """One event of the agent's own."""
     if action not in NOTICES:
         raise AssertionError(f"undocumented notice {action}")
@@ -38,6 +48,7 @@ def notice(action: str, message: str, data: Mapping[str, Any], places: Mapping[s
         category="system",
         verb="other",
         message=message,
+        outcome=outcome,
         data=dict(data),
     )
     return Taken(EVENT_TYPE, {}, [encode_event(event)], dict(places or {}))

@@ -4,9 +4,11 @@ A source is asked again and again for what there is. It never waits, and remembe
 it gave is durable once the batch is spooled, together with the places. After a restart it is told those places.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+PIECE_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -24,6 +26,20 @@ class Taken:
     @property
     def size_bytes(self) -> int:
         return sum(map(len, self.records))
+
+
+def in_pieces(records: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """`records` in lists of about a megabyte, in order; none is empty."""
+    piece: list[bytes] = []
+    size = 0
+    for record in records:
+        if piece and size + len(record) > PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(record)
+        size += len(record)
+    if piece:
+        yield piece
 
 
 class Source(Protocol):

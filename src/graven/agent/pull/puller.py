@@ -26,7 +26,7 @@ from graven.agent.pull.auth import Auth
 from graven.agent.pull.exchange import Answer, Exchange, Refused
 from graven.agent.pull.page import identity_of, next_url, records_of, value_at
 from graven.agent.pull.preset import Preset, fill
-from graven.agent.source import Taken
+from graven.agent.source import Taken, in_pieces
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 
 PAGES_QUEUED_MAX = 8
@@ -168,7 +168,8 @@ class PullSource:
         empty = True
         for records in self._lists(answer):
             empty = empty and not records
-            self._put(self._fresh(records))
+            for piece in in_pieces(records):
+                self._put(self._fresh(piece))
         following = next_url(answer, self._preset.paging, first=state.first, last=state.last, empty=empty)
         if following == state.url:
             following = ""  # a service that names a page as its own next has no other
