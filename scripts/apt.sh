@@ -13,6 +13,11 @@ wanted() {
     || missing postgresql "the PostgreSQL row of the benchmark"
   [ -n "$(ls /usr/lib/postgresql/*/lib/pgaudit.so 2>/dev/null)" ] \
     || missing postgresql-15-pgaudit "tests that read what a real PostgreSQL with pgAudit writes"
+  [ -x /usr/sbin/rsyslogd ] || missing rsyslog "tests with a real rsyslog"
+  [ -n "$(ls /usr/lib/*/rsyslog/lmnsd_ossl.so 2>/dev/null)" ] || missing rsyslog-openssl "rsyslog over TLS"
+  [ -n "$(ls /usr/lib/*/rsyslog/omelasticsearch.so 2>/dev/null)" ] || missing rsyslog-elasticsearch "rsyslog over _bulk"
+  [ -x /usr/sbin/syslog-ng ] || [ -x .cache/syslog-ng/usr/sbin/syslog-ng ] \
+    || missing syslog-ng-core "tests with a real syslog-ng"
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 packages=()
@@ -29,7 +34,13 @@ mkdir -p .cache
 log=$PWD/.cache/apt.log
 : >"$log"
 export DEBIAN_FRONTEND=noninteractive
-install() { apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; }
+install() {
+  if [ "$1" = syslog-ng-core ]; then unpack_syslog_ng; else apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; fi
+}
+unpack_syslog_ng() { # Debian lets only one system logger be installed; this one is only unpacked, beside what it needs
+  install libivykis0 libnet1 libwrap0 libjson-c5 libpcre3
+  (cd .cache && apt-get download syslog-ng-core && dpkg-deb -x syslog-ng-core_*.deb syslog-ng && rm -f syslog-ng-core_*.deb) >>"$log" 2>&1
+}
 started=$SECONDS
 apt-get update >>"$log" 2>&1 </dev/null
 if [[ " ${packages[*]} " == *" postgresql "* ]] && ! [ -e /etc/postgresql-common/createcluster.conf ]; then

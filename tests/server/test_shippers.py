@@ -423,6 +423,12 @@ def test_a_class_that_is_not_allowed_is_the_source_s_own_and_said_so(server: Ser
     assert one["class"] == "default" and one["event"]["class"] == "erase-me-first"
 
 
+def is_full(server: Server) -> bool:
+    """Whether something waits for the writer, and goes on waiting."""
+    time.sleep(0.1)
+    return "graven_queue_events 1.0" in server.ask("GET", "/metrics").body.decode()
+
+
 def test_a_full_log_says_so_in_each_protocol(tmp_path: Path) -> None:
     directory, files = tmp_path / "log", GatedFiles()
     create_log(directory, origin=ORIGIN)
@@ -433,7 +439,7 @@ def test_a_full_log_says_so_in_each_protocol(tmp_path: Path) -> None:
         waiting = []
         try:
             until_s = time.monotonic() + 20  # until one stands before the disk, and another in the queue
-            while "graven_queue_events 1.0" not in running.ask("GET", "/metrics").body.decode():
+            while not all(is_full(running) for _ in range(2)):
                 assert time.monotonic() < until_s
                 one = socket.create_connection(running.address)
                 one.sendall(

@@ -42,6 +42,10 @@ def test_what_cannot_be_read_costs_no_other(body: bytes, faults: list[str]) -> N
     assert [record.fault for record in read_bulk(body, {}).delivery.records] == faults
 
 
+def test_the_sender_s_id_tells_a_repeat() -> None:
+    assert read_bulk(b'{"index":{"_id":"i"}}\n{"x":1}', {}).delivery.keys == ["i"]
+
+
 def test_only_documents_with_a_time_can_be_repeats() -> None:
     body = b'{"index":{}}\n{"@timestamp":"2026-01-01T00:00:00Z"}\n{"index":{}}\n{"x":1}'
     keys = read_bulk(body, {}).delivery.keys

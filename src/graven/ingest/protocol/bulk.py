@@ -95,7 +95,8 @@ def read_bulk(body: bytes, around: Mapping[str, str], *, index: str = "") -> Bul
         else:
             records.append(faulty(document, "the line behind the action is no JSON object", said[target]))
         timed.append(any(mark in document for mark in _TIMES))
-    return Bulk(operations, Delivery(records, request_keys(body, timed)))
+    keys = [record.id or key for record, key in zip(records, request_keys(body, timed), strict=True)]
+    return Bulk(operations, Delivery(records, keys))
 
 
 def _action(line: bytes) -> tuple[str, _Meta] | None:
