@@ -11,7 +11,7 @@ import pytest
 
 from tamper.logs import Tampered, flip, make_log
 
-PLACES = ("journal", "log", "checkpoints")
+PLACES = ("journal", "log", "checkpoints", "certificates")
 
 DELETABLE = ("state", "lock", "graven.toml")
 """Not among the evidence. `state/` and `lock` may be deleted; `graven.toml` is what the operator says now, and whoever

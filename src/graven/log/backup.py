@@ -42,7 +42,7 @@ from graven.journal.mark import COMMITTED, Mark, encode_mark, read_mark
 from graven.journal.segment import SegmentFile, SegmentReader, list_segments
 from graven.keys.signature import verify_signature
 from graven.log.certificates import FOLDER as CERTIFICATES
-from graven.log.certificates import read_certificates
+from graven.log.certificates import certificate_name, read_certificates
 from graven.log.handovers import FOLDER as HANDOVERS
 from graven.log.handovers import read_handovers
 from graven.log.history import read_history
@@ -239,7 +239,7 @@ class _Copy:
         if kept:
             self._make_folder(self._target / CERTIFICATES)
         for first, last, note in kept:
-            self._write(f"{CERTIFICATES}/{first:020d}-{last:020d}", note)
+            self._write(f"{CERTIFICATES}/{certificate_name(first, last)}", note)
 
     def _history(self, size: int) -> None:
         root = self._source / "checkpoints"

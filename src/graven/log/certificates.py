@@ -47,7 +47,7 @@ class Certificates:
         if not self._folder.is_dir():
             self._files.mkdir(str(self._folder))
             self._files.sync_dir(str(self._folder.parent))
-        write_atomic(self._files, str(self._folder / f"{size:020d}-{last:020d}"), note)
+        write_atomic(self._files, str(self._folder / certificate_name(size, last)), note)
         return last, note
 
 
@@ -59,6 +59,16 @@ def read_certificates(directory: Path) -> Iterator[tuple[int, int, bytes]]:
         if named is not None and path.is_file():
             with path.open("rb") as file:
                 yield int(named[1]), int(named[2]), file.read(NOTE_BYTES_MAX)
+
+
+def certificate_paths(directory: Path) -> list[Path]:
+    """Every file among the certificates of a log's directory, but for unfinished writes."""
+    folder = directory / FOLDER
+    return sorted(path for path in folder.iterdir() if path.suffix != ".tmp") if folder.is_dir() else []
+
+
+def certificate_name(first: int, last: int) -> str:
+    return f"{first:020d}-{last:020d}"
 
 
 def find_certificates(directory: Path, size: int) -> list[bytes]:

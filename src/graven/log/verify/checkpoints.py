@@ -16,12 +16,14 @@ from graven.core.handover import Tenures
 from graven.core.merkle import EMPTY_ROOT
 from graven.core.note import MAX_NOTE_BYTES, Key, parse_note
 from graven.core.policy import Succession, log_keys_at
+from graven.core.receipt import open_certificate, parse_certificate
 from graven.core.spelling import encode_base64
 from graven.core.succession import follow
 from graven.journal.mark import COMMITTED, MARK_SIZE, SYNCED, Mark, decode_mark
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import HIGHEST_FILE, nothing_signed
 from graven.keys.signature import verify_signature
+from graven.log.certificates import FOLDER, NOTE_BYTES_MAX, certificate_name, certificate_paths
 from graven.log.verify.reading import is_blank, read_bounded
 from graven.log.verify.report import Findings
 
@@ -127,6 +129,26 @@ def open_since(data: bytes, trust: Tenures | Succession, findings: Findings) -> 
     except GravenError as error:
         findings.error(as_disproved(error, what), place)
     return Stated(what, place, checkpoint.size, checkpoint.root)
+
+
+def check_certificates(directory: Path, tenures: Tenures, findings: Findings) -> None:
+    """Every kept certificate of the receipt key was signed by the log's key of its time, and is called by its sizes."""
+    for path in certificate_paths(directory):
+        place = f"{FOLDER}/{path.name}"
+        try:
+            note = read_bounded(str(path), NOTE_BYTES_MAX)
+            if note is None:
+                continue  # gone since it was listed
+            parsed = parse_note(note)
+            keys = tenures.at(parse_certificate(parsed.text).first)[0]
+            found = open_certificate(note, keys, verify_signature)
+            ours = {(key.name, key.id) for key in tenures.every}
+            if any((line.name, line.key_id) not in ours for line in parsed.signatures) or path.name != certificate_name(
+                found.first, found.last
+            ):
+                raise Disproved("its name says other sizes, or somebody else signed it, too")
+        except GravenError as error:
+            findings.error(as_disproved(error, "a certificate of the receipt key"), place)
 
 
 def verify_history(task: HistoryTask) -> HistoryResult:

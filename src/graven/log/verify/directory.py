@@ -108,6 +108,7 @@ class _Verification:
             findings.fail("a file of the log is missing", "graven.toml")
         history = layout.list_history(directory, findings)
         stored = layout.list_stored(directory, findings)
+        checkpoints.check_certificates(directory, self._tenures, findings)
         published, proven = checkpoints.read_published(directory, self._tenures, findings, self._witnesses)
         self._check_keyring()
         highest = checkpoints.read_highest(self._keyring, self._tenures, findings) if self._keyring else None
