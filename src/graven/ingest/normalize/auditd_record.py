@@ -180,6 +180,11 @@ def _bare_end(body: str, start: int) -> int:
     return found.start() if found else len(body)
 
 
-@lru_cache(maxsize=512)
 def _decode(data: bytes) -> str:
+    """Text of a hex field; short ones come again and again, long ones must not fill a cache."""
+    return (_text if len(data) <= 256 else _text.__wrapped__)(data)
+
+
+@lru_cache(maxsize=512)
+def _text(data: bytes) -> str:
     return data.rstrip(b"\0").replace(b"\0", b" ").replace(b"\x01", b",").decode("utf-8", "backslashreplace")

@@ -11,7 +11,6 @@ NXLog writes times without a zone unless told otherwise; such a time is taken as
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -347,7 +346,6 @@ def _id(entry: _Entry) -> str | None:
     return f"{entry.computer}/{entry.channel}/{entry.record_id}"
 
 
-@lru_cache(maxsize=256)
 def _actor_type(sid: str | None, name: str | None) -> str:
     return "system" if sid in _SYSTEM_SIDS or (name or "").endswith("$") else "user"
 
