@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import embedded, floor, followed, long, postgres, served, sqlite, trail, wrk
+from bench import doors, embedded, floor, followed, long, postgres, served, sqlite, trail, wrk
 from bench.events import Feed
 from bench.lone import Lone, median_ms, percentile_99_ms
 from bench.over_http import Load, Nothing
@@ -26,6 +26,9 @@ EMBEDDED = "Graven embedded, batches of 1,000"
 FOLLOWED = "the agent: lines of a file into its spool"
 BATCHES = "Graven over HTTP, batches of 500, 8 connections"
 SINGLES = "Graven over HTTP, single events, 256 connections"
+HEC = "Splunk HEC, batches of 500, 8 connections"
+BULK = "Elasticsearch _bulk, batches of 500, 8 connections"
+SYSLOG = "syslog over TCP, one connection, until durable"
 EMPTY = "an empty HTTP handler, the same requests"
 VERIFY = "verify"
 SQLITE = "SQLite, hash chain, batches of 1,000"
@@ -93,13 +96,16 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
             contestants[SINGLES] = Load(
                 server, feed, events_each=1, connections=256, events_a_second_max=min(rate_max, 40_000)
             ).run
+            for name, path, wrap in ((HEC, doors.HEC_PATH, doors.as_hec), (BULK, doors.BULK_PATH, doors.as_bulk)):
+                contestants[name] = doors.Wrapped(server, feed, path, wrap, events_a_second_max=rate_max).run
+            contestants[SYSLOG] = doors.Syslog(server).run
             contestants[EMPTY] = Nothing(
                 feed, connections=256, requests_a_second_max=60_000, log=place / "empty.log"
             ).run
             lone = Lone(server, feed)
             contestants[LONE] = lone.run
         except NotMeasuredError as why:
-            absent += [Row(name, f"not measured: {why}") for name in (BATCHES, SINGLES, EMPTY, LONE)]
+            absent += [Row(name, f"not measured: {why}") for name in (BATCHES, SINGLES, HEC, BULK, SYSLOG, EMPTY, LONE)]
         large = _make_log(plan.events, long.EVENTS_A_BLOCK, place)
         small_blocks = _make_log(plan.small_blocks, 1, place)
         contestants[VERIFY] = large.verify

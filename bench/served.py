@@ -30,6 +30,7 @@ class Server:
     host: str
     port: int
     pid: int
+    syslog_port: int
 
     @property
     def url(self) -> str:
@@ -55,9 +56,11 @@ def serve(place: Path) -> Iterator[Server]:
     directory = place / "served"
     _graven("init", str(directory), "--origin", "bench.invalid/served")
     token = _graven("token", "create", "--dir", str(directory), "--name", "bench", "--scope", "ingest,read")
-    command = _command("serve", "--dir", str(directory), "--listen", "127.0.0.1:0")
+    command = _command("serve", "--dir", str(directory), "--listen", "127.0.0.1:0", "--syslog", "127.0.0.1:0")
     with listening(command, place / "server.log") as (process, host, port):
-        yield Server(directory, token, host, port, process.pid)
+        assert process.stdout is not None
+        syslog_port = int(process.stdout.readline().rpartition(":")[2])
+        yield Server(directory, token, host, port, process.pid, syslog_port)
 
 
 @contextmanager
@@ -79,10 +82,10 @@ def listening(command: list[str], log: Path) -> Iterator[tuple["subprocess.Popen
         process.stdout.close()
 
 
-def request_head(host: str, port: int, token: str, *, body_bytes: int, content_type: str) -> bytes:
+def request_head(host: str, port: int, token: str, *, body_bytes: int, content_type: str, path: str = PATH) -> bytes:
     """The head of an HTTP request that appends a body of this size."""
     lines = (
-        f"POST {PATH} HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         f"Host: {host}:{port}",
         f"Authorization: Bearer {token}",
         f"Content-Type: {content_type}",

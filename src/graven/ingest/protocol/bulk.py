@@ -17,8 +17,6 @@ from graven.ingest.record import Record
 
 __all__ = ["Bulk", "Operation", "read_bulk"]
 
-_TIMES = (b'"@timestamp"', b'"timestamp"', b'"time"', b'"eventTime"')
-
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -94,7 +92,12 @@ def read_bulk(body: bytes, around: Mapping[str, str], *, index: str = "") -> Bul
             records.append(Record(document, around=said[target], id=id_))
         else:
             records.append(faulty(document, "the line behind the action is no JSON object", said[target]))
-        timed.append(any(mark in document for mark in _TIMES))
+        timed.append(
+            b'"@timestamp"' in document
+            or b'"time"' in document
+            or b'imestamp"' in document
+            or b'"eventTime"' in document
+        )
     keys = [record.id or key for record, key in zip(records, request_keys(body, timed), strict=True)]
     return Bulk(operations, Delivery(records, keys))
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from graven.core.errors import BadInput
 from graven.ingest.record import Record
@@ -104,10 +105,11 @@ def format_ns(ns: int) -> str:
         return ""
 
 
-def format_s(value: object) -> str:
+@lru_cache(maxsize=1024)
+def format_s(value: float | str | None) -> str:
     """Seconds since 1970, a number or its digits, as RFC 3339 with microseconds; "" for what is none."""
     try:
-        seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 0.0
+        seconds = 0.0 if value is None else float(value)
         if not 0 < seconds < 1e15:
             return ""
         if seconds >= 1e11:  # some count milliseconds

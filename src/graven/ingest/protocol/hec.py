@@ -46,7 +46,7 @@ def read_events(body: bytes, around: Mapping[str, str]) -> Delivery:
     check_count(text.count(b"}{"))
     records: list[Record] = []
     timed: list[bool] = []
-    memo: dict[tuple[str | None, ...], dict[str, str]] = {}
+    memo: dict[tuple[object, ...], dict[str, str]] = {}
     for raw, envelope in _envelopes(text):
         if isinstance(envelope, _Envelope):
             record = _record(raw, envelope, around, memo)
@@ -122,23 +122,23 @@ def _scan(text: bytes) -> Iterator[tuple[bytes, _Envelope | str]]:
 
 
 def _record(
-    raw: bytes, envelope: _Envelope, around: Mapping[str, str], memo: dict[tuple[str | None, ...], dict[str, str]]
+    raw: bytes, envelope: _Envelope, around: Mapping[str, str], memo: dict[tuple[object, ...], dict[str, str]]
 ) -> Record:
     if envelope.event is UNSET:
         return faulty(raw or msgspec.json.encode(envelope), "the envelope has no field `event`", around)
     inside = bytes(envelope.event)
-    names = (envelope.host, envelope.source, envelope.sourcetype, envelope.index)
-    said = memo.get(names)
+    key = envelope.host, envelope.source, envelope.sourcetype, envelope.index, envelope.time
+    said = memo.get(key)
     if said is None:
-        said = memo[names] = dict(around)
-        for name, value in zip(("host", "source", "sourcetype", "index"), names, strict=True):
+        said = memo[key] = dict(around)
+        for name, value in zip(("host", "source", "sourcetype", "index"), key[:4], strict=True):
             if value:
-                add_label(said, f"hec.{name}", value)
-    if envelope.time is not None or envelope.fields:
-        said = dict(said)
+                add_label(said, f"hec.{name}", str(value))
         if time := format_s(envelope.time):
             said["time"] = time
-        for name, value in list((envelope.fields or {}).items())[:_FIELDS_MAX]:
+    if envelope.fields:
+        said = dict(said)
+        for name, value in list(envelope.fields.items())[:_FIELDS_MAX]:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
             add_label(said, f"hec.fields.{name}", text)
     if inside[:1] == b'"':
