@@ -16,7 +16,10 @@ from graven.agent.config import (
     SpoolConfig,
     parse_agent_config,
 )
+from graven.agent.notices import NOTICES
 from graven.agent.pull.preset import load_preset, parse_preset, preset_names
+from graven.ingest import Pipeline
+from graven.server.agents import STATEMENT_ACTION
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLOUDTRAIL = (DOCS / "cloudtrail.md").read_text()
@@ -48,6 +51,16 @@ def test_every_key_is_on_a_page() -> None:
     for kind, page in pages.items():
         for field in msgspec.structs.fields(kind):
             assert f"`{field.name}`" in page or f"[{field.name}]" in page, f"{kind.__name__}.{field.name}"
+
+
+def test_every_notice_is_on_the_page() -> None:
+    named = set(re.findall(r"^\| `(graven\.agent\.[a-z_]+)`", AGENT, re.M))
+    assert named == {*NOTICES, STATEMENT_ACTION}
+
+
+def test_the_types_on_the_pages_are_known() -> None:
+    config = parse_agent_config(re.findall(r"```toml\n(.*?)```", AGENT, re.S)[0])
+    assert {one.type for one in config.files} - {""} <= set(Pipeline().types)
 
 
 def test_the_configurations_on_the_pages_are_read() -> None:
