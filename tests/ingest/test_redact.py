@@ -128,6 +128,30 @@ def test_audit_records_hide_a_secret_in_hexadecimal() -> None:
     assert b"s3cr3t-pw".hex().upper().encode() not in sealed and b"cmd=" in sealed
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    [r"x --password\u003ds3cr3t-pw", r"x --password=s3cr3t\u002dpw", r"x \u002d-password=s3cr3t-pw",
+     r"PGPASSWORD\u003d\u0073\u0033cr3t-pw y"],
+)  # fmt: skip
+def test_escapes_hide_no_secret(spelled: str) -> None:
+    """Some libraries write `=` and quotes as escapes; what is read there is the same secret."""
+    raw = json.dumps(TRAIL | {"requestParameters": {"cmd": "HERE"}}).replace("HERE", spelled).encode()
+    event, sealed, _ = run(raw, SecretRedactor(detect=["password"]))
+    assert "s3cr3t" not in json.dumps(event) + json.dumps(json.loads(sealed))
+
+
+def test_an_escaped_name_is_that_name() -> None:
+    raw = json.dumps(TRAIL).replace('"masterUserPassword"', '"masterUserPass\\u0077ord"').encode()
+    event, sealed, _ = run(raw, SecretRedactor(detect=["password"]))
+    assert TRAIL["requestParameters"]["masterUserPassword"] not in json.dumps(event) + json.dumps(json.loads(sealed))
+
+
+def test_of_a_member_that_stands_twice_both_go() -> None:
+    raw = json.dumps(TRAIL).replace('"note": "a"', '"password": "s3cr3t-1", "password": "s3cr3t-2"').encode()
+    _, sealed, _ = run(raw, SecretRedactor(detect=["password"]))
+    assert b"s3cr3t" not in sealed
+
+
 def test_the_model_stays_whole() -> None:
     """Rules cannot take a required or closed field out, and the event stays an event."""
     rules = [

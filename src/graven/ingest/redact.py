@@ -101,8 +101,9 @@ class SecretRedactor:
     def apply(self, event: Event, raw: bytes) -> tuple[Event, bytes]:
         """The event and raw to seal: the same objects where nothing was found."""
         encoded = encode_event(event)
-        # what an event quotes of a JSON raw stands there in the same letters; texts may be encoded within
-        sights = self.scanner.look(raw) if raw[:1] == b"{" else self.scanner.look(raw, encoded)
+        # what an event quotes of a JSON raw stands there in the same letters, if none is escaped
+        plain = raw[:1] == b"{" and b"\\u" not in raw
+        sights = self.scanner.look(raw) if plain else self.scanner.look(raw, encoded)
         if not (sights or any(hint in raw or hint in encoded for hint in self._hints)):
             return event, raw
         work = _Work(self, sights)
@@ -157,7 +158,7 @@ class _Work:
             text, errors = raw.decode("utf-8", "surrogateescape"), "surrogateescape"
         rules = [rule for rule in self._of.rules if rule.side != "event"]
         is_json = text.lstrip()[:1] in ("{", "[")
-        if is_json and (rules or self._names):
+        if is_json and (rules or self._names or "\\" in text):
             text = self._json(text, rules)
         text = self._text(text)
         for secret, stand_in in self.secrets.items():
@@ -254,6 +255,12 @@ class _Work:
                     self._remember(inner, stand_in)
                     spans.append((start, end, json.dumps(stand_in)))
                     self._note("raw:$" + "".join(_step(step) for step in path))
+            elif value[:1] == '"' and "\\" in value and (inner := _unquote(value)):
+                clean = self._text(inner)  # a secret may be spelled with escapes that no search would meet
+                for secret, stand_in in self.secrets.items():
+                    clean = clean.replace(secret, stand_in)
+                if clean != inner:
+                    spans.append((start, end, json.dumps(clean)))
         parts: list[str] = []
         at = 0
         for start, end, new in sorted(spans):
