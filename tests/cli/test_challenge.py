@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from cli.calls import Run, read_error, read_json
+from core.tokens import Maker, root, stamper
 from graven import app
 from graven.log.erase import erase_class
 
@@ -125,6 +127,25 @@ def test_an_answer_with_less_or_to_another_draw(run: Run, vkey: str) -> None:
             exit_code=1)
     )["what"]  # fmt: skip
     assert not Path("other").exists()
+
+
+def test_a_seed_that_is_provably_later(run: Run, vkey: str) -> None:
+    """A time stamp over the very checkpoint; over another one it is a seed like any other."""
+    ca = root("Root of Lots")
+    Path("root.pem").write_bytes(ca.pem)
+    note = run("checkpoint", "--dir", "log").stdout_bytes
+    auditor = Path("auditor.vkey").read_text()
+    later = "a time stamp over this very checkpoint by Lots, so later"
+    for stamped, told in ((note, later), (b"x", "as the auditor says")):
+        Path("token").write_bytes(Maker(stamper(ca, "Lots")).token(stamped, datetime.now(UTC)))
+        Path("cp").write_bytes(note)
+        run("challenge", "draw", "cp", "--seed-file", "token", "--seed-from", "a time stamp", "--key", "key",
+            "--vkey", vkey, "-o", f"drawn {len(stamped)}", "--count", 3)  # fmt: skip
+        check = ("check", f"drawn {len(stamped)}", "--vkey", vkey, "--auditor", auditor)
+        assert told in run(*check, "--tsa-root", "root.pem").stdout
+    assert (
+        "its authority not checked" in run("check", f"drawn {len(note)}", "--vkey", vkey, "--auditor", auditor).stdout
+    )
 
 
 def test_what_is_refused(run: Run, vkey: str) -> None:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from graven.check.signers import add_signers
 from graven.check.verdict import Good, Trust
 from graven.check.words import Row, counted
-from graven.core.challenge import open_challenge, signed_by
+from graven.core.challenge import Challenge, open_challenge, signed_by
 from graven.core.challenge_answer import ERASED, LOST, MISSING, OPENED, judge, parse_answer
 from graven.core.challenge_statement import Statement, open_statement
-from graven.core.errors import BadInput
+from graven.core.errors import BadInput, Disproved
 from graven.core.note import format_vkey, parse_note
 from graven.core.spelling import encode_base64
+from graven.core.timestamp import is_response, parse_response, verify_token
 from graven.keys.signature import verify_signature
 
 CHALLENGE, CHALLENGE_ANSWER, CHALLENGE_STATEMENT, AUDIT_STATEMENT = (
@@ -25,7 +26,7 @@ def check_challenge(data: bytes, trust: Trust) -> Good:
     good = Good(CHALLENGE, checkpoints=[signed])
     good.rows = [
         ("proved", f"{auditor.name} drew {counted(one.count, 'index', 'indexes')} of [{one.start}, {one.end})"),
-        ("seed", f"{one.seed_from}: {len(one.seed)} bytes, as the auditor says"),
+        ("seed", f"{one.seed_from}: {len(one.seed)} bytes, {_seed_is(one, trust)}"),
     ]
     good.fields = {"auditor": format_vkey(auditor), "start": one.start, "end": one.end, "count": one.count,
                    "seed_from": one.seed_from}  # fmt: skip
@@ -90,6 +91,18 @@ def bound_line(one: Statement) -> str:
         f"at most {one.bound} of {among} entries ({100 * one.bound / among:.3g} %) cannot be opened without an erasure "
         "or a loss on record, at 95 % confidence"
     )
+
+
+def _seed_is(one: Challenge, trust: Trust) -> str:
+    """Whether the seed is provably later than the checkpoint: a time stamp over that very note."""
+    try:
+        token = parse_response(one.seed) if is_response(one.seed) else one.seed
+        stamp = verify_token(token, one.checkpoint, roots=trust.time_roots or None, verify=verify_signature)
+    except (BadInput, Disproved):
+        return "as the auditor says"
+    if not trust.time_roots:
+        return "a time stamp over this very checkpoint, its authority not checked (--tsa-root)"
+    return f"a time stamp over this very checkpoint by {stamp.authority}, so later than it"
 
 
 def missing_rows(missing: Sequence[tuple[int, str]]) -> list[Row]:
