@@ -8,6 +8,7 @@ idempotency window, which is not.
 import hashlib
 import os
 import stat
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ class Webhooks:
 
     def __init__(self, hooks: Mapping[str, Hook], now_s: Callable[[], float]) -> None:
         self._hooks, self._now_s = dict(hooks), now_s
-        self._marks: OrderedDict[str, float] = OrderedDict()  # mark -> when it was stored
+        self._marks: OrderedDict[str, float] = OrderedDict()  # mark -> until when it is remembered
+        self._lock = threading.Lock()
 
     def source(self, call: Call) -> str:
         """The source of a request whose body is here, once its signature is checked. Raises Refused (401, 404, 405)."""
@@ -86,9 +88,10 @@ class Webhooks:
 
         def stored(outcome: Outcome) -> Reply:
             if mark:
-                self._marks[mark] = now_s + hook.replay_s
-                if len(self._marks) > MARKS_MAX:
-                    self._marks.popitem(last=False)
+                with self._lock:
+                    self._marks[mark] = now_s + hook.replay_s
+                    if len(self._marks) > MARKS_MAX:
+                        self._marks.popitem(last=False)
             return reply_natively(outcome)
 
         return Parcel(Delivery(records, [f"{key}/{at}" for at in range(len(records))]), stored)
@@ -97,11 +100,12 @@ class Webhooks:
         return refuse_natively(error)
 
     def _forget(self, now_s: float) -> None:
-        while self._marks:
-            mark, until_s = next(iter(self._marks.items()))
-            if until_s > now_s:
-                return
-            del self._marks[mark]
+        with self._lock:
+            while self._marks:
+                mark, until_s = next(iter(self._marks.items()))
+                if until_s > now_s:
+                    return
+                del self._marks[mark]
 
 
 def load_hooks(webhooks: Mapping[str, WebhookConfig]) -> dict[str, Hook]:
