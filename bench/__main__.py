@@ -7,10 +7,10 @@ import platform
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import doors, embedded, floor, followed, long, postgres, served, sqlite, trail, wrk
+from bench import anchored, doors, embedded, floor, followed, long, postgres, served, sqlite, trail, wrk
 from bench.events import Feed
 from bench.lone import Lone, median_ms, percentile_99_ms
 from bench.over_http import Load, Nothing
@@ -23,6 +23,7 @@ LONE_MS_OVER_BARE_MAX = 0.5
 
 FLOOR = "the bare floor: decode, SHA-256, write, fdatasync"
 EMBEDDED = "Graven embedded, batches of 1,000"
+ANCHORED = "Graven embedded, stamped every second"
 FOLLOWED = "the agent: lines of a file into its spool"
 BATCHES = "Graven over HTTP, batches of 500, 8 connections"
 SINGLES = "Graven over HTTP, single events, 256 connections"
@@ -86,7 +87,8 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
     lone: Lone | None = None
     with ExitStack() as stack:
         rate_max = _calibrate(place)
-        contestants: dict[str, Run] = {FLOOR: floor.run, EMBEDDED: embedded.run, FOLLOWED: followed.run}
+        contestants: dict[str, Run] = {FLOOR: floor.run, EMBEDDED: embedded.run}
+        contestants |= {ANCHORED: anchored.run, FOLLOWED: followed.run}
         try:
             wrk.check_installed()
             _told("starting a server")
@@ -135,9 +137,18 @@ def _rate_rows(measured: Measured) -> list[Row]:
             name, rates, base, ratio_min=RATIO_MIN.get(name), rate_min=RATE_MIN.get(name), beside=beside.get(name, "")
         )
         for name, rates in measured.rates.items()
-        if name != LONE
+        if name not in (LONE, ANCHORED)
     ]
+    if ANCHORED in measured.rates:
+        rows.insert(2, _anchored_row(measured))
     return rows + [Row(name, f"not measured: {why}") for name, why in measured.absent.items()]
+
+
+def _anchored_row(measured: Measured) -> Row:
+    rates = measured.rates[ANCHORED]
+    ratio = rates.ratio_to(measured.rates[EMBEDDED])
+    row = rate_row(ANCHORED, rates, measured.rates[FLOOR], beside=f"; {ratio:.3f} × without")
+    return replace(row, asked=f"≥ {anchored.RATIO_MIN} × without", met=ratio >= anchored.RATIO_MIN)
 
 
 def _lone_row(lone: Lone) -> Row:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bench import wrk
 from bench.__main__ import (
+    ANCHORED,
     BATCHES,
     EMBEDDED,
     EMPTY,
@@ -44,6 +45,7 @@ def test_every_row_is_measured() -> None:
     assert found[TRAIL].figure.endswith("× the bare decode") and (found[TRAIL].ratio or 0) > 0
     assert found[LONE].figure.startswith("p50 ")
     assert [row for row in rows if row.figure.startswith("not measured") and "PostgreSQL" not in row.what] == []
+    assert found[ANCHORED].figure.endswith("× without")
     asked = [row for row in rows if row.asked]
     assert len(asked) == 4 + 1 + 2 + 1 + 1 + 2 + 1 + 1
     assert all(row.met is not None for row in asked)
