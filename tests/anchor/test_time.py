@@ -16,11 +16,18 @@ from anchor.hosts import until
 from anchor.timed import EVENT, Pretender, make_timed, pretender, timed_open
 from core.tokens import Maker, days, issue, refused, root, stamper
 from graven.anchor.stored import keep_anchor
-from graven.app import Log
+from graven.app import Log, open_keyring
 from graven.core import der
 from graven.core.anchored import RFC3161, Anchored
-from graven.core.evidence import parse_evidence
+from graven.core.bracket import verify_bracket
+from graven.core.evidence import parse_evidence, verify_evidence
+from graven.core.succession import follow
 from graven.core.timestamp import Request, format_request, parse_request
+from graven.keys.keyring import Keyring
+from graven.keys.rotation import begin
+from graven.keys.signature import verify_signature
+from graven.keys.signer import LogSigner
+from graven.log.handovers import read_handovers
 from graven.runtime.files import LocalFiles
 
 pytestmark = openssl
@@ -394,3 +401,37 @@ def test_a_forged_file_in_anchors_never_gets_into_the_log(tmp_path: Path, served
         assert "graven.anchor.token" not in actions(log)
         upper = log.view.bracket(0).upper
         assert upper is not None and upper.by == "Pretender"
+
+
+def test_brackets_last_across_a_change_of_the_signing_keys(tmp_path: Path, served: Authority) -> None:
+    """Stamps over checkpoints of the old keys bound events for readers who were led to the new ones, and for nobody
+    who knows the new ones alone."""
+    one = pretender(tmp_path / "p")
+    timed = make_timed(tmp_path, one=one)
+
+    def keyring() -> Keyring:
+        return open_keyring(timed.directory, timed.config())
+
+    with timed_open(timed, served, one) as log:
+        grow(log)
+        log.anchoring.stamp()
+        old = log.keys
+    begin(keyring())
+    with timed_open(timed, served, one) as log:
+        grow(log)
+    LogSigner(keyring()).hand_over(1_800_000_000)
+    with timed_open(timed, served, one) as log:
+        grow(log)
+        new = log.keys
+        document = log.view.evidence(1)
+        assert log.view.bracket(log.size - 1).lower is not None
+        assert log.view.bracket(1).upper is not None
+    assert set(old).isdisjoint(new)
+    evidence = parse_evidence(document)
+    led, _ = follow(old, read_handovers(timed.directory / "log"), verify_signature)
+    roots = [one.ca.parsed]
+    for trust, count in ((led, 1), (tuple(new), 0)):
+        verified = verify_evidence(evidence, trust=trust, verify=verify_signature)
+        found = verify_bracket(verified, trust, roots, verify_signature)
+        assert len(found.before) == count and bool(found.unchecked) is (count == 0)
+    assert timed.verify().problems == ()

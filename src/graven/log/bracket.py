@@ -20,7 +20,7 @@ from graven.core.errors import GravenError
 from graven.core.evidence import Anchor, parse_evidence, verify_evidence
 from graven.core.merkle import prove_consistency
 from graven.core.note import Key
-from graven.core.policy import NO_QUORUM, Policy, parse_policy
+from graven.core.policy import NO_QUORUM, Policy, Succession, Trust, parse_policy
 from graven.core.tile import tile_nodes
 from graven.core.timestamp import Stamp, verify_token
 from graven.core.x509 import Certificate
@@ -78,14 +78,13 @@ def read_bracket(directory: Path, document: bytes, keys: Sequence[Key], roots: S
     """When the event of `document`, evidence of this log, was sequenced, by the operator's own lights: the given roots,
     and the witnesses of the policy the log is run with, its quorum apart. Raises Disproved, BadInput."""
     found = parse_evidence(document)
+    tenures = own_tenures(directory, None, keys)
+    base: Policy | tuple[Key, ...] = tenures.first_keys
     path = current_policy(directory)
-    if path is None:
-        verified = verify_evidence(found, keys=keys, verify=verify_signature)
-        return verify_bracket(verified, tuple(keys), roots, verify_signature)
-    read = parse_policy(path.read_bytes())
-    policy: Policy = replace(read, logs=tuple((key, None) for key in keys), quorum=NO_QUORUM)
-    verified = verify_evidence(found, policy=policy, verify=verify_signature)
-    return verify_bracket(verified, policy, roots, verify_signature)
+    if path is not None:
+        base = replace(parse_policy(path.read_bytes()), logs=tuple((key, None) for key in base), quorum=NO_QUORUM)
+    trust: Trust = Succession(base, tenures.handovers) if tenures.handovers else base
+    return verify_bracket(verify_evidence(found, trust=trust, verify=verify_signature), trust, roots, verify_signature)
 
 
 def _stamps_over(directory: Path, index: int, size: int, roots: Sequence[Certificate] | None) -> Iterator[Anchored]:
