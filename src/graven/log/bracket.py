@@ -82,7 +82,9 @@ def read_bracket(directory: Path, document: bytes, keys: Sequence[Key], roots: S
     base: Policy | tuple[Key, ...] = tenures.first_keys
     path = current_policy(directory)
     if path is not None:
-        base = replace(parse_policy(path.read_bytes()), logs=tuple((key, None) for key in base), quorum=NO_QUORUM)
+        base = replace(
+            parse_policy(path.read_bytes()), logs=tuple((key, None) for key in tenures.first_keys), quorum=NO_QUORUM
+        )
     trust: Trust = Succession(base, tenures.handovers) if tenures.handovers else base
     return verify_bracket(verify_evidence(found, trust=trust, verify=verify_signature), trust, roots, verify_signature)
 
