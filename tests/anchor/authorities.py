@@ -122,3 +122,4 @@ def serving(authority: Authority, *, delay_s: float = 0.0, drip_s: float = 0.0) 
         stop.set()
         server.shutdown()
         server.server_close()
+        authority.reply = None  # who serves it next has an honest one
