@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import anchored, doors, embedded, floor, followed, long, postgres, served, sqlite, trail, wrk
+from bench import anchored, copied, doors, embedded, floor, followed, long, postgres, served, sqlite, trail, wrk
 from bench.events import Feed
 from bench.lone import Lone, median_ms, percentile_99_ms
 from bench.over_http import Load, Nothing
@@ -126,6 +126,7 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
     if lone is not None and lone.bare_s:
         rows.append(_lone_row(lone))
     rows += long.rows(place, large, small_blocks, _told)
+    rows.append(copied.row(place, large, _told))
     return rows, sum(map(len, batches)) / (count * EVENTS_A_BATCH) - 1  # less the newline
 
 

@@ -221,14 +221,23 @@ def open_store(url: str, config: Config | None = None) -> Store:
 
 
 def open_follower(
-    directory: Path, config: Config, *, tell: Tell | None = None, stop: threading.Event | None = None
+    directory: Path,
+    config: Config,
+    *,
+    tell: Tell | None = None,
+    stop: threading.Event | None = None,
+    config_file: Path | None = None,
 ) -> Follower:
-    """The follower of a log into its configured store. Raises BadInput, Broken as `Follower`, and without a store."""
+    """The follower of a log into its configured store. `config_file` is read again when the keys were rotated.
+
+    Raises BadInput, Broken as `Follower`, and without a store.
+    """
     if config.worm.store is None:
         raise BadInput("no write-once store is configured", mend="graven worm enable STORE, or [worm] store")
     return Follower(
         directory, open_store(config.worm.store, config), public_keys(config),
         log_id=config.log_id, retention=retention(config), tell=tell, stop=stop,
+        keys_now=lambda: public_keys(load_config(config_file or directory / "graven.toml")),
     )  # fmt: skip
 
 

@@ -93,6 +93,7 @@ def test_attempts_on_the_bucket_do_not_keep_a_log_from_coming_back(
     for name in (
         f"checkpoints/{9**19:020d}.{'0' * 16}",
         f"config/{'0' * 64}.toml",
+        "log/handover/1",
         "journal/00000000000000000000.0003.seg",
     ):
         store.client.put_object(Bucket=store.bucket, Key=store.key(name), Body=b"junk")

@@ -135,7 +135,7 @@ def follow(
         with contextlib.suppress(NoServer):  # then the state alone has it, and `graven worm status`
             ControlClient(directory).record_act(acts.WORM_ALARM, {"what": what, **fields})
 
-    with open_follower(directory, config, tell=tell, stop=stop) as follower:
+    with open_follower(directory, config, tell=tell, stop=stop, config_file=config_file) as follower:
         if once:
             whole = follower.round()
             follower.wait_for_sweep()

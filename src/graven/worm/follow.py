@@ -1,6 +1,6 @@
 """The follower: copies what is new of a log into a write-once store, round by round.
 
-    description, small files → full tiles and bundles → closed segments, read back → frames of the open one
+    description, small files → full tiles and bundles; beside them closed segments, read back, and open frames
     → the edge of the published tree → its checkpoint, last
 
 So a checkpoint in the store says that everything below it was there before. The cursor is the size and root of the
@@ -22,7 +22,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -76,8 +76,9 @@ class Follower:
         files: Files | None = None,
         tell: Tell | None = None,
         stop: threading.Event | None = None,
+        keys_now: Callable[[], Sequence[Key]] | None = None,
     ) -> None:
-        """`keys` are the log's public keys.
+        """`keys` are the log's public keys; `keys_now` says what they are after a rotation.
 
         Raises:
             BadInput: another follower has this log; the store is not write-once, or holds the copy of another log.
@@ -90,9 +91,10 @@ class Follower:
         )
         self._tell, self._stop = tell or (lambda _what, _fields: None), stop or threading.Event()
         self._origin, self._keys = keys[0].name, tuple(keys)
-        self.material = Material(directory, keys)
+        self.material = Material(directory, keys, keys_now)
         self._lock = _lock(directory)
         self._pool = ThreadPoolExecutor(THREADS, "graven-worm")
+        self._beside = ThreadPoolExecutor(1, "graven-worm-journal")
         self._counts = threading.Lock()
         self._sweeper: threading.Thread | None = None
         self._polled_s = self._smalls_s = 0
@@ -108,6 +110,7 @@ class Follower:
         self._stop.set()
         if self._sweeper is not None:
             self._sweeper.join()
+        self._beside.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
         os.close(self._lock)
 
@@ -176,8 +179,12 @@ class Follower:
                     self._put(small.name, small.data, tree_until)
                     state.done.append(small.name)
             self._smalls_s = now_s
-        self._tiles(state.size, size, tree_until)
-        self._journal(size, committed, now_s)
+        journal = self._beside.submit(self._journal, size, committed, now_s)
+        try:
+            self._tiles(state.size, size, tree_until)
+        finally:
+            wait([journal])
+        journal.result()
         self._checkpoint(signed, now_s, tree_until)
         self._hold(now_s)
         self._careful = False

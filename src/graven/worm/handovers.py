@@ -13,15 +13,17 @@ from graven.core.note import Key
 from graven.core.policy import Succession
 from graven.core.succession import follow, with_past
 from graven.keys.signature import verify_signature
-from graven.log.verify.checkpoints import as_disproved
 from graven.log.verify.report import Findings
 from graven.worm import layout
 from graven.worm.originals import Originals
 from graven.worm.store import Store, Version
 
+NO_HANDOVER = "an object where a hand-over of the signing keys belongs is none"
+"""Anybody who can write to the store can put one there, and it hands over nothing."""
 
-def follow_copy(store: Store, keys: Sequence[Key], findings: Findings) -> Succession:
-    """Whom to trust at which size of the copy. What counts for no hand-over is told."""
+
+def follow_copy(store: Store, keys: Sequence[Key], findings: Findings) -> tuple[Succession, list[bytes]]:
+    """Whom to trust at which size of the copy, and the hand-overs that say so. What counts for none is told."""
     trust, documents = Succession(tuple(keys)), list[bytes]()
     originals = Originals(store, findings)
     for number in range(1, MAX_HANDOVERS + 1):
@@ -40,9 +42,9 @@ def follow_copy(store: Store, keys: Sequence[Key], findings: Findings) -> Succes
             break
         else:
             if refused is not None:
-                findings.error(as_disproved(refused, "a hand-over of the signing keys"), name)
+                findings.disprove(NO_HANDOVER, f"{name}: {refused.what}")
             break
-    return with_past(trust, documents, verify_signature)
+    return with_past(trust, documents, verify_signature), documents
 
 
 def _read(store: Store, version: Version) -> bytes:

@@ -5,7 +5,7 @@ Nothing here writes, and nothing needs a key: frames are copied as they are, sea
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -61,16 +61,28 @@ class Small:
 class Material:
     """One log's directory, as a follower sees it."""
 
-    def __init__(self, directory: Path, keys: Sequence[Key]) -> None:
-        """`keys` are the log's public keys, all of which must have signed whatever is taken for a checkpoint."""
-        self.directory, self._keys = directory, tuple(keys)
+    def __init__(
+        self, directory: Path, keys: Sequence[Key], keys_now: Callable[[], Sequence[Key]] | None = None
+    ) -> None:
+        """`keys` are the log's public keys, all of which must have signed whatever is taken for a checkpoint.
+
+        They change when they are rotated: `keys_now` is asked where a checkpoint does not fit them.
+        """
+        self.directory, self._keys, self._keys_now = directory, tuple(keys), keys_now
         self._log, self._journal = directory / "log", directory / "journal"
 
     def published(self) -> SignedCheckpoint:
         """The published checkpoint. Raises Broken, Disproved."""
         path = self._log / "checkpoint"
         try:
-            return open_checkpoint(path.read_bytes(), self._keys, verify_signature, require_all=True)
+            data = path.read_bytes()
+            try:
+                return open_checkpoint(data, self._keys, verify_signature, require_all=True)
+            except Disproved:
+                if self._keys_now is None or (keys := tuple(self._keys_now())) == self._keys:
+                    raise
+                self._keys = keys
+            return open_checkpoint(data, self._keys, verify_signature, require_all=True)
         except OSError as error:
             raise Broken("the published checkpoint cannot be read", place=f"{path}: {error.strerror}") from None
         except BadInput as error:

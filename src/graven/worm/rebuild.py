@@ -3,7 +3,7 @@
     segments, and the frames of those that were open          → journal/
     full tiles and bundles, and partial ones made of the edge → log/tile/
     the newest checkpoint                                     → log/checkpoint; all kept ones → checkpoints/
-    policies, torn files, anchors, the predecessor's last     → as they were
+    hand-overs, policies, torn files, anchors, predecessor    → as they were
     the newest configuration of this log                      → graven.toml
     how far the frames go                                     → state/committed
 
@@ -114,6 +114,9 @@ class _Rebuilding:
         day = PINNED if time_s is None else datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%d")
         with self._lock:
             self._write(f"checkpoints/{day}/{size:020d}", note)
+
+    def handover(self, number: int, document: bytes) -> None:
+        self._write(f"{layout.HANDOVERS}{number}", document)
 
     def finish(self, found: Verified) -> None:
         """What needs all of it: the journal's end, the partial tiles, the marks, the checkpoint last."""

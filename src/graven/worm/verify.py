@@ -28,7 +28,7 @@ from graven.log.verify.checkpoints import SINCE_PLACE, Stated, open_since
 from graven.log.verify.report import Findings, Problem, Report
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
 from graven.worm import layout
-from graven.worm.handovers import follow_copy
+from graven.worm.handovers import NO_HANDOVER, follow_copy
 from graven.worm.journal import FALSE_CLAIM, CopyJournal, Walked
 from graven.worm.layout import Edge
 from graven.worm.opening import read_descriptions, read_full_lock
@@ -43,7 +43,7 @@ _BEYOND_MAX = 20
 
 NO_CHECKPOINT = "an object among the checkpoints is none of this log's"
 NO_FILE = "a file is not the one its name says"
-_NOT_ABOUT_IT = {*ATTEMPTS, FALSE_CLAIM, NO_CHECKPOINT, NO_FILE}
+_NOT_ABOUT_IT = {*ATTEMPTS, FALSE_CLAIM, NO_CHECKPOINT, NO_FILE, NO_HANDOVER}
 """Problems that anybody who can write to the store can make, beside a copy that is whole."""
 
 
@@ -70,6 +70,7 @@ class Kept(Protocol):
     def frames(self, segment: str, offset: int, version: Version, found: Walked) -> None: ...
     def edge(self, edge: Edge) -> None: ...
     def checkpoint(self, size: int, note: bytes) -> None: ...
+    def handover(self, number: int, document: bytes) -> None: ...
 
 
 def verify_copy(
@@ -98,7 +99,10 @@ def verify_copy(
         there = f"of {descriptions[0].origin!r}, not " if descriptions else "at all: none "
         raise BadInput(f"there is no copy {there}of {origin!r}", place=store.url, mend="s3://BUCKET/PREFIX")
     findings = Findings()
-    trust = follow_copy(store, keys, findings)
+    trust, handovers = follow_copy(store, keys, findings)
+    for number, document in enumerate(handovers if keep is not None else (), 1):
+        assert keep is not None
+        keep.handover(number, document)
     kept = open_since(since, trust, findings) if since is not None else None
     with ThreadPoolExecutor(THREADS, "graven-verify") as pool:
         return _Verification(store, trust, origin, witnesses, findings, pool, clock or SystemClock(), keep).run(kept)
