@@ -47,7 +47,7 @@ def test_every_row_is_measured() -> None:
     assert [row for row in rows if row.figure.startswith("not measured") and "PostgreSQL" not in row.what] == []
     assert found[ANCHORED].figure.endswith("× without")
     asked = [row for row in rows if row.asked]
-    assert len(asked) == 4 + 1 + 2 + 1 + 1 + 2 + 1 + 1 + 1
+    assert len(asked) == 4 + 1 + 2 + 1 + 1 + 2 + 1 + 1 + 1 + 1
     assert all(row.met is not None for row in asked)
 
 
