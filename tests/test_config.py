@@ -211,7 +211,11 @@ def test_numbers_are_bounded(section: str, knob: structs.FieldInfo) -> None:
             "witness_require, witness_refresh_s, witness_start",
         ),
         ("[classes.a]\ndescr = 'x'\n", "[classes.a] descr", "did you mean [classes.a] description?"),
-        ("[keys]\nwholly_other = 1\n", "[keys] wholly_other", "known here: dir, replicas, passphrase_file, log"),
+        (
+            "[keys]\nwholly_other = 1\n",
+            "[keys] wholly_other",
+            "known here: dir, replicas, passphrase_file, log, signer",
+        ),
     ],
 )
 def test_unknown_keys_are_refused_with_the_nearest(text: str, place: str, hint: str) -> None:

@@ -46,6 +46,7 @@ from graven.journal.mark import COMMITTED, Mark, MarkFile, read_mark
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
+from graven.keys.remote import RemoteSigner, socket_path
 from graven.keys.rewrap import finish_rewrap
 from graven.keys.rotation import promote
 from graven.keys.signature import verify_signature
@@ -335,7 +336,7 @@ class Log:
     ) -> "Log":
         finish_rewrap(keyring)
         promote(keyring)  # what a change of keys left to do
-        signer = open_signer(config.keys.log, keyring)
+        signer = open_signing(config, keyring)
         config = _with_keys_of(signer, config, directory, files)
         log = cls(directory, config, lock or Lock(directory), keyring, clock, files)
         find_key = KeyFinder(keyring)
@@ -603,6 +604,13 @@ class Log:
                 Mark(size, shown.checkpoint.root),
                 self.keyring.window_key,
             )
+
+
+def open_signing(config: Config, keyring: Keyring) -> Signer:
+    """What signs for the log: the keys in its keyring, or the signer that the configuration names. Raises as both."""
+    if config.keys.signer is not None:
+        return RemoteSigner(socket_path(config.keys.signer), keyring.origin)
+    return open_signer(config.keys.log, keyring)
 
 
 def check_keys(signer: Signer, config: Config) -> bool:

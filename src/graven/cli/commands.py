@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "challenge": ("graven.cli.challenge", "draw entries by lot, and have them opened"),
     "worm": ("graven.cli.worm", "keep a write-once copy in a bucket or directory"),
     "receipts": ("graven.cli.receipts", "hold a log to what it promised"),
+    "signer": ("graven.cli.signer", "keep the signing keys in a process of their own"),
     "demo": ("graven.cli.demo", "a tour, on a log of invented events"),
 }
 """Name → (module that holds it as `command`, the line that lists it). In the order people need them."""

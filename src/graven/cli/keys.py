@@ -104,6 +104,12 @@ def restore(
         replicas=config.keys.replicas if config is not None else (),
         seen=read_file(seen) if seen is not None else None,
     )
+    if keyring.signs_elsewhere and as_json:
+        print_json({"keys": keyring.directory, "origin": keyring.origin, "signs": False})
+        return
+    if keyring.signs_elsewhere:
+        print_line(f"restored the keys of {shown(keyring.origin)}, but those it signs with: they are with the signer")
+        return
     signer = LogSigner(keyring)
     if as_json:
         print_json(

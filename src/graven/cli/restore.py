@@ -290,7 +290,10 @@ def _check_keyring(place: Path, config: Config) -> int | None:
     """
     if not place.exists():
         return None
-    signer = _open_at(place, config)
+    keyring = Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas)
+    if keyring.signs_elsewhere:
+        return None
+    signer = LogSigner(keyring)
     if signer.origin != config.origin or not set(public_keys(config)) <= set(signer.tenures.every):
         raise BadInput(
             f"the keyring is of another log: {signer.origin!r}, the copy of {config.origin!r}",

@@ -6,12 +6,11 @@ import click
 from msgspec import structs
 
 from graven.anchor.policies import load_policy
-from graven.app import check_keys, keys_dir, open_keyring
+from graven.app import check_keys, keys_dir, open_keyring, open_signing
 from graven.cli.options import json_option, path_option
 from graven.cli.output import print_fields, print_json, print_line
 from graven.config import CONFIG_NAME, Config, load_config, parse_listen
 from graven.core.errors import BadInput, Broken
-from graven.keys.signer import LogSigner
 from graven.log.view import View
 from graven.server.serve import run, tls_context
 from graven.server.shippers.webhooks import load_hooks
@@ -86,7 +85,7 @@ def _check(directory: Path, config: Config) -> int:
     tls_context(config)
     syslog_tls(config.syslog)
     load_hooks(config.webhooks)
-    signer = LogSigner(open_keyring(directory, config))
+    signer = open_signing(config, open_keyring(directory, config))
     check_keys(signer, config)
     if config.publish.witness_policy is not None:
         load_policy(Path(config.publish.witness_policy), signer.tenures.every)

@@ -21,6 +21,7 @@ _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
 _ClassName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
 _Path = AnyPath
 _HookName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")]
+_Socket = Annotated[str, Meta(pattern=r"\Aunix:/[^\x00]+\Z")]
 _StoreUrl = Annotated[str, Meta(pattern=r"\A(s3|file)://[^\x00-\x20]+\Z")]
 _Endpoint = Annotated[str, Meta(pattern=r"\Ahttps?://[^\x00-\x20@]+\Z")]
 _Region = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,40}\Z")]
@@ -50,6 +51,13 @@ class KeysConfig(Section, frozen=True, kw_only=True):
             description='where the log\'s signing keys are: "file:", which is the keyring, is all there is for now',
         ),
     ] = "file:"
+    signer: Annotated[
+        _Socket | None,
+        Meta(
+            description="the socket of `graven signer`, which has the signing keys then: who owns the server's process "
+            "does not get them",
+        ),
+    ] = None
 
 
 class ClassConfig(Section, frozen=True, kw_only=True):

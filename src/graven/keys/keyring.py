@@ -34,7 +34,9 @@ from graven.keys.rootkeys import (
     HIGHEST_FILE,
     KEY_FILES,
     KEYRING_FILE,
+    RECEIPT_FILE,
     ROTATION_FILE,
+    SIGNER_FILE,
     SIGNING_FILES,
     RootKeys,
     format_root_keys,
@@ -244,6 +246,11 @@ class Keyring:
         text = self._copies.read(
             file, lambda data, path: parse_signing_file(data, file, self.origin, self._passphrase, place=path)
         )
+        if text is None and file != RECEIPT_FILE and self.signs_elsewhere:
+            raise BadInput(
+                "the signing keys are with the signer, not in the keyring", place=self.directory,
+                mend="[keys] signer names its socket; `graven signer` has the commands",
+            )  # fmt: skip
         if text is None:
             raise Broken(
                 "a signing key is not there",
@@ -251,6 +258,11 @@ class Keyring:
                 mend="bring it back from a replica or a recovery kit; without it this log can be read, not continued",
             )
         return text
+
+    @property
+    def signs_elsewhere(self) -> bool:
+        """Whether the signing keys are with a signer process, not here (`split.py`)."""
+        return _has(self.directory, SIGNER_FILE)
 
     def seal_signing_file(self, file: str, text: str) -> bytes:
         """The bytes of a signing file that holds the line `text`, sealed as this keyring is."""
@@ -286,8 +298,11 @@ class Keyring:
 
     def root_keys(self) -> RootKeys:
         """All keys but the data keys, in clear: for a recovery kit. Keys that are to come are among them."""
-        coming = [file for file in KEY_FILES if file not in SIGNING_FILES and _size(self._copies.path(file))]
-        signing = {file: self.signing_key(file) for file in (*SIGNING_FILES, *coming)}
+        needed = {RECEIPT_FILE} if self.signs_elsewhere else set(SIGNING_FILES)
+        if not self._listed():
+            needed.discard(RECEIPT_FILE)  # a signer's own keyring has none, and no data key
+        there = {file for file in KEY_FILES if _size(self._copies.path(file))}
+        signing = {file: self.signing_key(file) for file in KEY_FILES if file in needed | there}
         return RootKeys(self.origin, self._kek, self.window_key, signing)
 
     def marks(self) -> list[tuple[str, bytes]]:
@@ -345,13 +360,14 @@ class Keyring:
             copies = Copies([directory], files)
             for name in stale:
                 copies.write(name, contents[name], wipe=True)
-            for name in {REWRAP_FILE, *KEY_FILES} - contents.keys():  # of a change that is over
+            over = {REWRAP_FILE, HIGHEST_FILE, ROTATION_FILE, *KEY_FILES} - contents.keys()  # of changes that are done
+            for name in sorted(over):
                 copies.remove(name)
             return len(stale)
 
     def _whole_files(self) -> Iterator[tuple[str, bytes]]:
         """The primary's files, (name, bytes); those of data keys only if they are whole."""
-        for name in (KEYRING_FILE, HIGHEST_FILE, ROTATION_FILE, REWRAP_FILE, *KEY_FILES):
+        for name in (KEYRING_FILE, HIGHEST_FILE, ROTATION_FILE, REWRAP_FILE, SIGNER_FILE, *KEY_FILES):
             if (data := read_private(self._copies.path(name))) is not None:
                 yield name, data
         for start, n in self._listed():

@@ -27,13 +27,16 @@ from graven.keys.rewrap import require_no_rewrap
 from graven.keys.rootkeys import (
     KEY_FILES,
     KEYRING_FILE,
+    RECEIPT_FILE,
     ROTATION_FILE,
+    SIGNER_FILE,
     SIGNING_FILES,
     RootKeys,
     format_root_keys,
     load_signing_key,
     parse_keyring_file,
     parse_signing_file,
+    signed_elsewhere,
 )
 from graven.keys.rotation import Rotation, format_rotation, make_tenures, parse_rotation, read_rotation
 from graven.keys.signature import verify_signature
@@ -76,6 +79,8 @@ def backup(
         data = {name: text.decode() for name, text in keyring.data_files()}
         files = {name: text.decode() for name, text in format_root_keys(keyring.root_keys(), None).items()}
         rotation = read_rotation(keyring)
+    if keyring.signs_elsewhere:
+        files[SIGNER_FILE] = signed_elsewhere(keyring.origin).decode()
     if rotation != Rotation():
         files[ROTATION_FILE] = format_rotation(rotation, keyring.origin).decode()
     starts = keyring.segment_starts()
@@ -112,6 +117,8 @@ def restore(
     """
     label, contents = _parse(kit)
     keys, data = _open_contents(label, contents, passphrase)
+    if seen is not None and SIGNER_FILE in data:
+        raise BadInput("this kit has no signing keys", mend="graven signer seen, for the signer's keyring")
     if seen is not None:
         rotation = parse_rotation(data[ROTATION_FILE], keys.origin, place=_PLACE) if ROTATION_FILE in data else None
         tenures = make_tenures(rotation or Rotation(), lambda file: _public(keys, file))
@@ -162,7 +169,7 @@ def _open_contents(
         origin, kek, window, _ = parse_keyring_file(files.pop(KEYRING_FILE, b""), None, place=_PLACE)
         signing = {
             file: parse_signing_file(files.pop(file, b""), file, origin, None, place=f"{_PLACE}, {file}")
-            for file in SIGNING_FILES
+            for file in ((RECEIPT_FILE,) if SIGNER_FILE in files else SIGNING_FILES)
         }
         signing |= {
             file: parse_signing_file(files.pop(file), file, origin, None, place=f"{_PLACE}, {file}")
@@ -172,7 +179,7 @@ def _open_contents(
         if ROTATION_FILE in files:
             parse_rotation(files[ROTATION_FILE], origin, place=f"{_PLACE}, {ROTATION_FILE}")
         for name, text in files.items():
-            if name == ROTATION_FILE:
+            if name == ROTATION_FILE or (name == SIGNER_FILE and text == signed_elsewhere(origin)):
                 continue
             if not DATA_FILE.fullmatch(name):
                 raise BadInput("this recovery kit is damaged: it holds a file no keyring has", place=_PLACE)

@@ -41,6 +41,7 @@ SIGNING_FILES = {LOG_ED25519_FILE: ED25519, LOG_MLDSA44_FILE: COSIG_MLDSA44, REC
 KEY_FILES = SIGNING_FILES | {NEXT_ED25519_FILE: ED25519, NEXT_MLDSA44_FILE: COSIG_MLDSA44}
 """Those, and the ones of keys that are to come (`rotation.py`)."""
 ROTATION_FILE = "rotation.json"
+SIGNER_FILE = "signer"
 HIGHEST_FILE = "highest-checkpoint"
 NOTHING_SIGNED_FORMAT = "graven-nothing-signed/v1"
 
@@ -121,6 +122,11 @@ def format_signing_file(
 def nothing_signed(origin: str) -> bytes:
     """The `highest-checkpoint` of a log that never signed one. A missing file says something else: not known."""
     return f"{NOTHING_SIGNED_FORMAT}\n{origin}\n".encode()
+
+
+def signed_elsewhere(origin: str) -> bytes:
+    """The file `signer` of a keyring whose signing keys a signer process has (`split.py`)."""
+    return f"graven-signer/v1\n{origin}\n".encode()
 
 
 def parse_keyring_file(data: bytes, passphrase: Passphrase | None, *, place: str) -> tuple[str, bytes, bytes, bool]:

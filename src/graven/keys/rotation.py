@@ -123,6 +123,8 @@ def begin(keyring: Keyring) -> Rotation:
     Raises BadInput while a hand-over is not finished, or after 64 of them.
     """
     require_no_rewrap(keyring)
+    if keyring.signs_elsewhere:
+        raise BadInput("the signing keys are with the signer", mend="graven signer rotate begin SIGNER_DIR")
     with keyring.locked():
         rotation = read_rotation(keyring)
         if rotation.step == "begun":

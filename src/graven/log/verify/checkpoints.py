@@ -86,7 +86,7 @@ def read_highest(keyring: Keyring, tenures: Tenures, findings: Findings) -> Stat
     except GravenError as error:
         findings.fail(error.what, error.place)
         return None
-    if not any(path.startswith(f"{keyring.directory}/") for path, _ in marks):
+    if not keyring.signs_elsewhere and not any(path.startswith(f"{keyring.directory}/") for path, _ in marks):
         findings.note(f"what was signed before is not known: {keyring.directory} has no {HIGHEST_FILE}")
     for path, data in marks:
         if data == nothing_signed(keyring.origin):

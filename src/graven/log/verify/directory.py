@@ -15,7 +15,7 @@ from graven.core.handover import Tenures
 from graven.core.note import Key
 from graven.core.x509 import Certificate
 from graven.keys.keyring import Keyring
-from graven.keys.rootkeys import SIGNING_FILES, load_signing_key
+from graven.keys.rootkeys import RECEIPT_FILE, SIGNING_FILES, load_signing_key
 from graven.log.handovers import FOLDER, own_tenures, read_handovers
 from graven.log.verify import acts, anchors, checkpoints, layout
 from graven.log.verify.chain import Chain, Progress
@@ -173,7 +173,7 @@ class _Verification:
             self._findings.disprove(
                 f"the keyring is of another log: expected {self._origin}, found {keyring.origin}", keyring.directory
             )
-        for file in SIGNING_FILES:
+        for file in (RECEIPT_FILE,) if keyring.signs_elsewhere else SIGNING_FILES:
             place = f"{keyring.directory}/{file}"
             try:
                 key = load_signing_key(keyring.signing_key(file), file, keyring.origin, place=place).key
