@@ -65,7 +65,8 @@ def test_it_is_served(shared_server: Server) -> None:
 def test_the_network_has_no_control_endpoint(doors: tuple[Door, Door]) -> None:
     network, control = ({(one.method, one.path) for one in door.endpoints} for door in doors)
     assert network - control == {("POST", "/api/v1/agent/enrol"), ("POST", "/api/v1/agent/heartbeats")}
-    assert control - network == {("POST", f"/control/v1/{name}") for name in ("publish", "acts", "stamp", "anchors")}
+    names = ("publish", "acts", "stamp", "anchors", "quarantine/retry")
+    assert control - network == {("POST", f"/control/v1/{name}") for name in names}
 
 
 def test_the_page_names_every_endpoint_and_status(doors: tuple[Door, Door]) -> None:
