@@ -22,7 +22,7 @@ LAG_ENTRIES = 50
 @pytest.fixture(autouse=True)
 def short_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     """How far snapshots may be behind, small enough for small logs to be long."""
-    monkeypatch.setattr(app, "REGISTERS_LAG_ENTRIES", LAG_ENTRIES)
+    monkeypatch.setattr(app.log, "REGISTERS_LAG_ENTRIES", LAG_ENTRIES)
     monkeypatch.setattr(window, "CURSOR_ENTRIES", LAG_ENTRIES)
 
 

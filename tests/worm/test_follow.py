@@ -165,7 +165,7 @@ def test_a_follower_that_dies_at_any_put_goes_on(log: Path, behind: bool, keep_s
     for after in range(0, 14, 3):
         store = _Flaky(config.worm.store, after, behind=behind)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("graven.app.open_store", lambda *_args, store=store: store)
+            patch.setattr("graven.app.pieces.open_store", lambda *_args, store=store: store)
             try:
                 with following(log) as follower:
                     follower.round()
