@@ -3,6 +3,7 @@
 import threading
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graven.anchor.authority import AuthoritySettings, roots_of
 from graven.anchor.panel import WitnessPanel
@@ -13,12 +14,9 @@ from graven.config import (
     load_config,
     read_passphrase,
 )
-from graven.config.ingest import build_redactor, read_mappings
 from graven.core.errors import BadInput
 from graven.core.note import Key, parse_vkey
 from graven.core.x509 import Certificate, parse_certificates
-from graven.ingest import Pipeline
-from graven.ingest.normalize import SOURCES
 from graven.journal.files import Files
 from graven.journal.mark import COMMITTED, read_mark
 from graven.keys.keyring import Keyring
@@ -35,6 +33,9 @@ from graven.worm.follow import Follower, Tell
 from graven.worm.retention import Retention
 from graven.worm.s3 import S3Settings, S3Store
 from graven.worm.store import Store
+
+if TYPE_CHECKING:
+    from graven.ingest import Pipeline
 
 VERSION = version("graven")
 
@@ -70,11 +71,15 @@ def open_keyring(directory: Path, config: Config, *, files: Files | None = None)
     )
 
 
-def build_pipeline(config: Config | None = None) -> Pipeline:
+def build_pipeline(config: Config | None = None) -> "Pipeline":
     """What makes events of other programs' records, as the configuration says; without one, as it is out of the box.
 
     Raises BadInput: a mapping or a rule that is none, a key file that is missing, open to others or too short.
     """
+    from graven.config.ingest import build_redactor, read_mappings  # some forty parsers: only where records come in
+    from graven.ingest import Pipeline
+    from graven.ingest.normalize import SOURCES
+
     if config is None:
         return Pipeline()
     own = read_mappings(Path(config.mappings.dir)) if config.mappings.dir is not None else ()
