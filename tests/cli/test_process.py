@@ -1,5 +1,6 @@
 """Whole processes: broken pipes, signals, narrow locales, what is loaded, and failures nobody expected."""
 
+import contextlib
 import json
 import os
 import signal
@@ -77,8 +78,12 @@ def test_control_c(made: str, tmp_path: Path) -> None:
         with Path("fifo").open("w") as fifo:  # opens once the command reads
             fifo.write('{"action":"a"}\n')
             fifo.flush()
-            process.send_signal(signal.SIGINT)
-            assert process.wait(30) == INTERRUPTED
+            for _ in range(10):  # Python drops an interrupt that comes while it finalizes an object
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(3)
+                    break
+            assert process.wait(1) == INTERRUPTED
         assert process.stderr is not None and "Traceback" not in process.stderr.read()
 
 

@@ -317,6 +317,8 @@ class Log:
             self.writer.stop()
             if self.writer.error is None:
                 self.publisher.stop()
+            elif self.publisher.error is not None:  # it stopped the writer, and nobody was told by an answer
+                raise self.publisher.error
         finally:
             self._abandon()
 
