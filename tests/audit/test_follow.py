@@ -25,7 +25,7 @@ from graven.core.errors import BadInput, Broken, Disproved
 from graven.core.merkle import EMPTY_ROOT
 from graven.core.note import Note, format_note, format_vkey, parse_note
 from graven.core.policy import parse_policy
-from tamper.logs import batch_of, flip, make_log
+from tampering.logs import batch_of, flip, make_log
 
 SIZES = (1, 255, 256, 257, 700, 1024)
 

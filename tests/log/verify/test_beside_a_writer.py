@@ -8,7 +8,7 @@ import msgspec
 from graven.app import Log, create_log, open_keyring
 from graven.config.model import PublishConfig
 from graven.log.verify import verify_directory
-from tamper.logs import ORIGIN, batch_of, small_config
+from tampering.logs import ORIGIN, batch_of, small_config
 
 
 def test_a_log_that_grows_meanwhile(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-import tamper.test_journal as journal
-import tamper.test_tree as tree
+import tampering.test_journal as journal
+import tampering.test_tree as tree
 from graven.core.errors import Broken
 from graven.core.merkle import CompactRange
 from graven.log.verify import Report, segments, verify_directory
@@ -15,8 +15,8 @@ from graven.log.verify.chunk import verify_chunk
 from graven.log.verify.pool import Pool
 from graven.log.verify.task import State, Task
 from graven.log.verify.tree import TreePlace
-from tamper.frames import frames_of
-from tamper.logs import Tampered
+from tampering.frames import frames_of
+from tampering.logs import Tampered
 
 TAMPERS = [*journal.DISPROVED, *journal.BROKEN, *tree.DISPROVED, *tree.BROKEN]
 

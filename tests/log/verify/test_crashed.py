@@ -14,9 +14,9 @@ from graven.journal.mark import COMMITTED, Mark, encode_mark
 from graven.log.verify import Report, verify_directory
 from graven.runtime.clock import FixedClock
 from log.logs import open_log
-from tamper.frames import frames_of
-from tamper.logs import START_US as TAMPERED_US
-from tamper.logs import Tampered, batch_of, flip, make_log
+from tampering.frames import frames_of
+from tampering.logs import START_US as TAMPERED_US
+from tampering.logs import Tampered, batch_of, flip, make_log
 
 AFTER_US = START_US + 10**12
 

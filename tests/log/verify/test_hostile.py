@@ -15,9 +15,9 @@ from graven.core.errors import BadInput, Broken, Disproved
 from graven.journal import frame
 from graven.log.verify import verify_directory
 from graven.log.verify.reading import read_bounded, read_sha256
-from tamper.frames import frames_of
-from tamper.logs import Tampered, make_log
-from tamper.test_words import sign
+from tampering.frames import frames_of
+from tampering.logs import Tampered, make_log
+from tampering.test_words import sign
 
 EVIDENCE = ("journal", "log", "checkpoints")
 

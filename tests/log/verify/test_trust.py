@@ -11,7 +11,7 @@ from graven.core.note import Key
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
 from graven.log.verify import Report, verify_directory
-from tamper.logs import Tampered, make_log
+from tampering.logs import Tampered, make_log
 
 
 def judge(log: Tampered, keys: tuple[Key, ...], own: tuple[Key, ...] = (), *, keyring: bool = True) -> Report:

@@ -13,7 +13,7 @@ import pytest
 from graven.core.errors import BadInput
 from graven.demo.forgery import rewrite_history
 from graven.log.verify import Report, url, verify_url
-from tamper.logs import Tampered, flip, make_log
+from tampering.logs import Tampered, flip, make_log
 
 
 class Files(SimpleHTTPRequestHandler):

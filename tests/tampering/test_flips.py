@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tamper.logs import Tampered, flip, make_log
+from tampering.logs import Tampered, flip, make_log
 
 PLACES = ("journal", "log", "checkpoints", "certificates")
 

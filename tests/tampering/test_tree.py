@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from graven.journal.mark import SYNCED, Mark, encode_mark
-from tamper.logs import Tampered, flip, make_log
+from tampering.logs import Tampered, flip, make_log
 
 Tamper = Callable[[Tampered], str]
 

@@ -12,7 +12,7 @@ from graven.config import load_config
 from graven.demo.forgery import rewrite_history, sign_with_another_key
 from graven.keys.rootkeys import HIGHEST_FILE
 from graven.runtime.clock import FixedClock
-from tamper.logs import START_US, Tampered, batch_of
+from tampering.logs import START_US, Tampered, batch_of
 
 LATER_US = START_US + 10**12
 

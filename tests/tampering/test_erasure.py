@@ -10,9 +10,9 @@ from graven.journal import frame
 from graven.log import acts
 from graven.log.types import Batch
 from graven.runtime.clock import FixedClock
-from tamper.erase import append_erasure, destroy_key, key_id_of, write_husks
-from tamper.frames import frames_of, write_frames
-from tamper.logs import START_US, Tampered, flip
+from tampering.erase import append_erasure, destroy_key, key_id_of, write_husks
+from tampering.frames import frames_of, write_frames
+from tampering.logs import START_US, Tampered, flip
 
 LATER_US = START_US + 10**12
 KINDS = pytest.mark.parametrize(("class_name", "kind"), [("staff", "event"), ("staff", "raw"), ("default", "event")])

@@ -16,7 +16,7 @@ from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import HIGHEST_FILE, LOG_ED25519_FILE, LOG_MLDSA44_FILE, SigningKey, load_signing_key
 from graven.keys.signer import LogSigner
 from graven.runtime.clock import FixedClock
-from tamper.logs import ORIGIN, START_US, Tampered, flip, make_log
+from tampering.logs import ORIGIN, START_US, Tampered, flip, make_log
 
 Tamper = Callable[[Tampered], str]
 

@@ -14,8 +14,8 @@ from graven.journal.frame import EVENTS, NO_ERASURE
 from graven.keys.keyring import Keyring
 from graven.log.seal import DataKey, seal, unseal
 from graven.log.verify.derive import derive
-from tamper.frames import Frame, frames_of, write_frames
-from tamper.logs import Tampered, flip, make_log
+from tampering.frames import Frame, frames_of, write_frames
+from tampering.logs import Tampered, flip, make_log
 
 Tamper = Callable[[Tampered], str]
 """Does it; returns what the report must name."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tamper.logs import Tampered, make_log
+from tampering.logs import Tampered, make_log
 
 
 @pytest.fixture(scope="session")
