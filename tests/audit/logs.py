@@ -10,13 +10,13 @@ from pathlib import Path
 
 from core.signers import LOG, LOG_PQ, ORIGIN, Signer, sign_text
 from graven.audit.follow import Follower, Round
-from graven.audit.site import HttpSite
 from graven.core.checkpoint import Checkpoint, format_checkpoint
 from graven.core.merkle import hash_leaves, root_of
 from graven.core.note import format_vkey
 from graven.core.policy import Policy, parse_policy
 from graven.core.tile import bundle_path, encode_entries, tile_path
 from graven.runtime.clock import US_PER_S, FixedClock
+from graven.runtime.site import HttpSite
 
 VKEY = format_vkey(LOG.key)
 POLICY_TEXT = f"log {VKEY}\nlog {format_vkey(LOG_PQ.key)}\nquorum none\n"

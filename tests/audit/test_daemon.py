@@ -20,7 +20,6 @@ from click.testing import CliRunner
 from audit.logs import POLICY_TEXT, entries_of, files_of, publish, serving
 from core.signers import LOG, ORIGIN, sign_checkpoint
 from graven.audit.mirror import Mirror
-from graven.audit.site import FolderSite
 from graven.audit.statement import FIRST_LINE
 from graven.audit.tree import Tree
 from graven.cli import graven
@@ -29,6 +28,7 @@ from graven.core.merkle import hash_leaves
 from graven.core.note import open_note, parse_note, parse_vkey
 from graven.core.tile import encode_entries, parse_path
 from graven.keys.signature import verify_signature
+from graven.runtime.site import FolderSite
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ from core.signers import LOG, LOG_PQ, STRANGER, Signer, sign_checkpoint
 from core.tokens import Issued, Maker, root, stamper
 from graven.anchor.stored import keep_anchor, newest_stamp
 from graven.audit.follow import Follower, Round
-from graven.audit.site import HttpSite
 from graven.cli import graven
 from graven.core.anchored import COSIGNATURE, RFC3161, Anchored, format_anchor
 from graven.core.errors import Broken, Disproved
@@ -22,6 +21,7 @@ from graven.core.note import format_vkey
 from graven.core.x509 import parse_certificate
 from graven.runtime.clock import US_PER_S, FixedClock
 from graven.runtime.files import LocalFiles
+from graven.runtime.site import HttpSite
 from server.running import Server
 
 

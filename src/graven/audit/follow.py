@@ -17,7 +17,7 @@ from pathlib import Path
 from graven.audit import stamps
 from graven.audit.evidence import forks, keep_fork, keep_shrink
 from graven.audit.mirror import Mirror, Stopped
-from graven.audit.site import HttpSite, Site, prefix_of
+from graven.audit.prefix import prefix_of
 from graven.core.checkpoint import SignedCheckpoint, conflicting, open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.merkle import EMPTY_ROOT
@@ -27,6 +27,7 @@ from graven.core.succession import follow, served
 from graven.core.x509 import Certificate
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
+from graven.runtime.site import HttpSite, Site
 
 
 @dataclass(slots=True)

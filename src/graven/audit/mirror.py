@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from graven.audit.site import CONNECTIONS, FolderSite, Site
 from graven.audit.tree import Tree
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint
 from graven.core.errors import BadInput, Broken, Disproved
@@ -34,6 +33,7 @@ from graven.core.note import MAX_NOTE_BYTES
 from graven.core.succession import served
 from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_path, width_at
 from graven.runtime.files import LocalFiles, write_atomic
+from graven.runtime.site import CONNECTIONS, FolderSite, Site
 
 _ENTRY_BYTES = 34
 _AHEAD = 8 * CONNECTIONS

@@ -7,11 +7,12 @@ not reached the promised size, decide nothing.
 
 from dataclasses import dataclass
 
-from graven.audit.site import Site, prefix_of
+from graven.audit.prefix import prefix_of
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import BadInput
 from graven.core.prefix import Prefix
 from graven.core.receipt import Receipt
+from graven.runtime.site import Site
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,23 +5,20 @@ tree never change once served; `checkpoint` is asked for anew.
 """
 
 import asyncio
-import contextlib
 import re
-import signal
 import socket
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
-from graven.audit.site import FolderSite
 from graven.audit.stamps import NAME as STAMP
 from graven.core.anchored import MAX_ANCHOR_BYTES
 from graven.core.errors import BadInput, GravenError
 from graven.core.evidence import MAX_EVIDENCE_BYTES
 from graven.core.note import MAX_NOTE_BYTES
 from graven.core.tile import parse_path
+from graven.runtime.serving import Uvicorn, address_of, bind, on_signals
+from graven.runtime.site import FolderSite
 
 CONNECTIONS_MAX = 256
 KEEP_ALIVE_S = 30
@@ -79,40 +76,14 @@ def serve(directory: Path, host: str, port: int, *, ready: Callable[[str], None]
     """
     if not (directory / "checkpoint").is_file():
         raise BadInput("there is no copy of a log here", place=str(directory), mend="graven audit follow URL --state")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.create_server(address, family=family, backlog=CONNECTIONS_MAX)
-    except OSError as error:
-        raise BadInput(
-            f"nothing can listen there: {error.strerror}", place=f"{host}, port {port}",
-            mend="give a free port of this machine",
-        ) from None  # fmt: skip
-    with listener:
-        name, number = listener.getsockname()[:2]
-        ready(f"http://{f'[{name}]' if ':' in name else name}:{number}")
+    with bind(host, port, backlog=CONNECTIONS_MAX, mend="give a free port of this machine") as listener:
+        ready(f"http://{address_of(listener)}")
         asyncio.run(_run(Door(directory), listener))
 
 
 async def _run(door: Door, listener: socket.socket) -> None:
-    server = _Uvicorn(
-        uvicorn.Config(
-            door, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=STOP_S_MAX, limit_concurrency=CONNECTIONS_MAX,
-        )
-    )  # fmt: skip
-
-    def stop() -> None:
-        server.should_exit = True
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+    server = Uvicorn(
+        door, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=STOP_S_MAX, limit_concurrency=CONNECTIONS_MAX
+    )
+    on_signals(lambda _: server.stop())
     await server.serve(sockets=[listener])
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graven.anchor.stored import keep_anchor
-from graven.audit.site import Site
 from graven.core.anchored import MAX_ANCHOR_BYTES, Anchored, format_anchor, parse_anchor
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import BadInput, Broken, Disproved
@@ -22,6 +21,7 @@ from graven.core.x509 import Certificate
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import US_PER_S, rfc3339
 from graven.runtime.files import LocalFiles, write_atomic
+from graven.runtime.site import Site
 
 NAME = "anchor"
 AHEAD_S_MAX = 300

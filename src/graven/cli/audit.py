@@ -12,7 +12,6 @@ from graven.audit.alarm import Webhook, round_fields, write_metrics
 from graven.audit.follow import Follower, Round
 from graven.audit.mirror import Stopped
 from graven.audit.serve import serve
-from graven.audit.site import HttpSite
 from graven.audit.statement import StatementKey, make_key, state_daily
 from graven.cli import audit_range
 from graven.cli.files import read_file, read_time_roots
@@ -24,6 +23,7 @@ from graven.core.note import format_vkey
 from graven.core.policy import parse_policy
 from graven.core.policy import shown as shown_name
 from graven.core.spelling import encode_base64
+from graven.runtime.site import HttpSite
 
 _state = click.option(
     "--state", "directory", type=click.Path(path_type=Path), required=True, metavar="DIR",

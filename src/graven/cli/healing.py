@@ -7,7 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from graven.app import class_names
-from graven.audit.site import FolderSite, HttpSite, Site
 from graven.config import Config
 from graven.core.checkpoint import SignedCheckpoint, conflicting
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
@@ -23,6 +22,7 @@ from graven.log.heal import Healed, heal
 from graven.log.tail import disk_fetch
 from graven.log.verify import verify_directory
 from graven.runtime.clock import SystemClock
+from graven.runtime.site import FolderSite, HttpSite, Site
 
 
 @dataclass(frozen=True, slots=True)

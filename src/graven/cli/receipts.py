@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from graven.audit.promises import Verdict, judge
-from graven.audit.site import FolderSite, HttpSite, Site
 from graven.cli.files import read_file
 from graven.cli.options import file_argument, json_option, path_option
 from graven.cli.output import counted, print_json, print_line, shown
@@ -20,6 +19,7 @@ from graven.core.prefix import format_prefix
 from graven.core.receipt import Receipt, open_receipt
 from graven.core.succession import follow, served
 from graven.keys.signature import verify_signature
+from graven.runtime.site import FolderSite, HttpSite, Site
 
 _LINE_BYTES_MAX = 256 << 20
 

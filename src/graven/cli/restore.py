@@ -9,7 +9,6 @@ import click
 import tomlkit
 
 from graven.app import Log, keys_dir, open_store, public_keys
-from graven.audit.site import Site
 from graven.cli.files import read_file
 from graven.cli.healing import Seen, discard, gather_seen, heal_directory, open_mirror
 from graven.cli.options import LOCK_WAIT_S, json_option, path_option
@@ -25,6 +24,7 @@ from graven.keys.passphrase import read_passphrase as read_passphrase_file
 from graven.keys.signer import LogSigner
 from graven.log.backup import bytes_to_copy, copy_log
 from graven.log.heal import Healed
+from graven.runtime.site import Site
 from graven.worm.rebuild import rebuild
 
 

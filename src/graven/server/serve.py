@@ -10,20 +10,16 @@ own. Signals, sockets and order are this file's business, not uvicorn's.
 
 import asyncio
 import contextlib
-import errno
 import os
 import resource
-import signal
 import socket
 import ssl
 import sys
-import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import uvicorn
 import uvloop
 from msgspec import structs
 
@@ -31,7 +27,9 @@ from graven.app import Log
 from graven.config import CONFIG_NAME, Config, SyslogConfig, load_config, parse_listen
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.journal.files import Files
+from graven.runtime import serving
 from graven.runtime.process import return_large_buffers, settle_collector
+from graven.runtime.serving import Uvicorn, address_of, on_signals
 from graven.runtime.telemetry import get_logger, set_up_logging
 from graven.server import protocol
 from graven.server.access import TokenAccess
@@ -98,37 +96,15 @@ def run(
         runner = bound.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         opening = partial(Log.open, directory, config, files=files, lock_wait_s=lock_wait_s, serve=True)
         copying = CopyProcess(directory, config, config_file)
-        serving = _Serving(directory, config, listener, tls, hooks, ready or _announce, opening, copying)
-        serving.syslog = sockets, syslog_context
-        runner.run(serving.run())
+        one = _Serving(directory, config, listener, tls, hooks, ready or _announce, opening, copying)
+        one.syslog = sockets, syslog_context
+        runner.run(one.run())
 
 
 def bind(listen: str) -> socket.socket:
     """A TCP socket bound to HOST:PORT. Raises BadInput: no address, a port that is taken or not allowed."""
     host, port = parse_listen(listen)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise BadInput(
-            f"there is no address {host!r}", place=str(error), mend="give an address of this machine"
-        ) from None
-    family, kind, protocol, _, address = found[0]
-    listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind(address)
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        what = f"port {port} of {host} is taken" if error.errno == errno.EADDRINUSE else error.strerror
-        raise BadInput(
-            what or "the address cannot be used",
-            place=listen,
-            mend="stop what listens there, or give --listen HOST:PORT",
-        ) from None
-    return listener
+    return serving.bind(host, port, backlog=BACKLOG, mend="stop what listens there, or give --listen HOST:PORT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,38 +175,17 @@ def bind_control(state: Path) -> socket.socket:
     return listener
 
 
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers; `up` is set once it accepts connections."""
-
-    def __init__(self, door: Door, http: type[BoundedHttp], tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(
-            uvicorn.Config(
-                door,
-                http=http,
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                loop="uvloop",
-                log_config=None,
-                log_level="error",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=BACKLOG,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=STOP_S_MAX,
-                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
-            )
-        )
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+def _http(door: Door, http: type[BoundedHttp], tls: ssl.SSLContext | None = None) -> Uvicorn:
+    return Uvicorn(
+        door,
+        http=http,
+        loop="uvloop",
+        log_level="error",
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S_MAX,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+    )
 
 
 class _Serving:
@@ -251,7 +206,7 @@ class _Serving:
         self._hooks, self._ready, self._opening, self._copying = hooks, ready, opening, copying
         self.syslog: tuple[SyslogSockets, ssl.SSLContext | None] = SyslogSockets(), None
         self._door: SyslogDoor | None = None
-        self._servers: list[tuple[_Uvicorn, asyncio.Task[None]]] = []
+        self._servers: list[tuple[Uvicorn, asyncio.Task[None]]] = []
         self._told = asyncio.Event()
         self._reason = "stopped"
 
@@ -259,11 +214,9 @@ class _Serving:
         loop = asyncio.get_running_loop()
         live = Live(self._directory, self._config)
         access = TokenAccess(self._directory / "state")
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._tell, number.name)
+        on_signals(self._tell)
         BoundedHttp.connections_max = min(protocol.CONNECTIONS_MAX, _raise_file_limit() // 2)
-        self._start(_Uvicorn(network_door(live, access, self._hooks), ExpressHttp, self._tls), self._listener)
+        self._start(_http(network_door(live, access, self._hooks), ExpressHttp, self._tls), self._listener)
         sweeper = loop.create_task(self._sweep(live, access))
         try:
             await self._servers[0][0].up.wait()
@@ -298,7 +251,7 @@ class _Serving:
     async def _serve(self, live: Live, access: TokenAccess) -> None:
         """From the open log to the order to stop."""
         loop = asyncio.get_running_loop()
-        control = _Uvicorn(control_door(live, access.uses), ControlHttp)
+        control = _http(control_door(live, access.uses), ControlHttp)
         self._start(control, bind_control(self._directory / "state"))
         await control.up.wait()
         url = _url(self._listener, secure=self._tls is not None)
@@ -326,13 +279,13 @@ class _Serving:
             self._door = SyslogDoor(live, self._config.syslog, loop)
             await self._door.begin(tcp=sockets.tcp, udp=sockets.udp, tls=sockets.tls, context=context)
 
-    def _start(self, server: _Uvicorn, listener: socket.socket) -> None:
+    def _start(self, server: Uvicorn, listener: socket.socket) -> None:
         self._servers.append((server, asyncio.get_running_loop().create_task(server.serve(sockets=[listener]))))
 
     def _syslog_urls(self) -> tuple[str, ...]:
         sockets, _ = self.syslog
         found = [("syslog", sockets.tcp), ("syslog+tls", sockets.tls)]
-        return tuple(f"{scheme}://{_address(one)}" for scheme, one in found if one is not None)
+        return tuple(f"{scheme}://{address_of(one)}" for scheme, one in found if one is not None)
 
     def _tell(self, reason: str) -> None:
         if self._told.is_set():  # told twice: wait for nobody any more
@@ -395,12 +348,7 @@ def _announce(running: Running) -> None:
 
 
 def _url(listener: socket.socket, *, secure: bool) -> str:
-    return f"{'https' if secure else 'http'}://{_address(listener)}"
-
-
-def _address(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{'https' if secure else 'http'}://{address_of(listener)}"
 
 
 def _raise_file_limit() -> int:

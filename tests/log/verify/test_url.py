@@ -1,18 +1,18 @@
 """A published tree over HTTP: a real server over real files, honest, damaged, slow, and lying."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
+from answering import answering
 from graven.core.errors import BadInput
 from graven.demo.forgery import rewrite_history
 from graven.log.verify import Report, url, verify_url
+from graven.runtime import site
 from tampering.logs import Tampered, flip, make_log
 
 
@@ -24,22 +24,8 @@ class Files(SimpleHTTPRequestHandler):
         pass
 
 
-@contextmanager
-def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 def judge(log: Tampered, *, since: bytes | None = None) -> Report:
-    with serving(partial(Files, directory=str(log.directory / "log"))) as base:
+    with answering(partial(Files, directory=str(log.directory / "log"))) as base:
         return verify_url(base, keys=log.keys, since=since)
 
 
@@ -155,7 +141,7 @@ def test_everything_wrong_is_collected(log: Tampered) -> None:
 
 
 def test_a_server_that_is_not_there(whole: Tampered) -> None:
-    with serving(partial(Files, directory=str(whole.directory))) as base:
+    with answering(partial(Files, directory=str(whole.directory))) as base:
         pass
     report = verify_url(base, keys=whole.keys)
     assert (report.exit_code, report.size) == (3, 0)
@@ -170,8 +156,8 @@ class Silent(BaseHTTPRequestHandler):
 
 
 def test_a_server_that_says_nothing(whole: Tampered, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(url, "READ_TIMEOUT_S", 0.1)
-    with serving(Silent) as base:
+    monkeypatch.setattr(site, "READ_TIMEOUT_S", 0.1)
+    with answering(Silent) as base:
         assert verify_url(base, keys=whole.keys).exit_code == 3
 
 
@@ -192,9 +178,9 @@ class Dripping(BaseHTTPRequestHandler):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_server_that_drips(whole: Tampered, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(url, "ANSWER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(site, "ANSWER_TIMEOUT_S", 0.2)
     started = time.monotonic()
-    with serving(Dripping) as base:
+    with answering(Dripping) as base:
         report = verify_url(base, keys=whole.keys)
     assert report.exit_code == 3
     assert time.monotonic() - started < 5
@@ -215,28 +201,10 @@ class Endless(BaseHTTPRequestHandler):
 
 
 def test_a_server_that_never_ends(whole: Tampered) -> None:
-    with serving(Endless) as base:
+    with answering(Endless) as base:
         report = verify_url(base, keys=whole.keys)
     assert report.exit_code == 1
     assert "more than" in report.problems[0].what
-
-
-class Waiting(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(503)
-        self.send_header("Retry-After", "100000")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def test_a_server_that_asks_to_wait(whole: Tampered) -> None:
-    started = time.monotonic()
-    with serving(Waiting) as base:
-        assert verify_url(base, keys=whole.keys).exit_code == 3
-    assert time.monotonic() - started < 10
 
 
 def test_a_server_without_tiles_is_not_asked_for_all(log: Tampered, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +219,7 @@ def test_a_server_without_tiles_is_not_asked_for_all(log: Tampered, monkeypatch:
 
 def test_progress_goes_up_to_the_end(whole: Tampered) -> None:
     seen: list[tuple[int, int]] = []
-    with serving(partial(Files, directory=str(whole.directory / "log"))) as base:
+    with answering(partial(Files, directory=str(whole.directory / "log"))) as base:
         verify_url(f"{base}/checkpoint", keys=whole.keys, progress=lambda done, total: seen.append((done, total)))
     assert seen[0] == (256, 3_001)
     assert seen[-1] == (3_001, 3_001)

@@ -7,15 +7,12 @@ The server may be anyone's. Every answer is bounded in size and time, nothing it
 stops answering ends the verification instead of stretching it.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TypeVar
-
-import urllib3
-from urllib3.util import Retry, Timeout
 
 from graven.core.checkpoint import open_checkpoint, parse_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
@@ -28,15 +25,13 @@ from graven.keys.signature import verify_signature
 from graven.log.verify.chain import Progress
 from graven.log.verify.checkpoints import Stated, as_disproved, check_stated, open_since
 from graven.log.verify.report import Findings, Report
+from graven.runtime.site import CONNECTIONS, HttpSite
 
-CONNECTIONS = 8
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 20.0, 60.0
 FAILURES_MAX = 64
 """After so many tiles in a row that could not be had, the rest is not asked for."""
 
 _AHEAD = 8 * CONNECTIONS
 _HASH_SIZE, _ENTRY_SIZE = 32, 34
-_PIECE_SIZE = 1 << 16
 
 _Job = TypeVar("_Job")
 _Done = TypeVar("_Done")
@@ -57,8 +52,7 @@ def verify_url(
     if not keys:
         raise BadInput("no key to verify by", mend="give the log's verifier key: --vkey")
     findings = Findings()
-    base = _base(url)
-    with _Server(base) as server:
+    with closing(HttpSite(url)) as server:
         trust = _follow(server, keys, findings)
         stated = [open_since(since, trust, findings)] if since is not None else []
         size = _Published(server, trust, stated, findings, progress).run()
@@ -73,60 +67,9 @@ class _Tile:
     findings: Findings = field(default_factory=Findings)
 
 
-class _Server:
-    """Files under one URL. Threads share it."""
-
-    def __init__(self, base: str) -> None:
-        self.base = base
-        retry = Retry(
-            total=3, redirect=3, status=2, status_forcelist=(429, 502, 503, 504), backoff_factor=0.2,
-            respect_retry_after_header=False, raise_on_status=False,
-        )  # fmt: skip
-        self._pool = urllib3.PoolManager(
-            num_pools=4, maxsize=CONNECTIONS, block=True, retries=retry,
-            timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
-            headers={"User-Agent": "graven-verify", "Accept-Encoding": "identity"},
-        )  # fmt: skip
-
-    def __enter__(self) -> "_Server":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._pool.clear()
-
-    def get(self, path: str, size_max: int) -> bytes | None:
-        """The bytes at a path; None if the server says there are none (404, 410).
-
-        Raises:
-            Broken: no answer, another status, or too slow. Disproved: more than `size_max` bytes.
-        """
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
-        try:
-            answer = self._pool.request("GET", f"{self.base}/{path}", preload_content=False, decode_content=False)
-            try:
-                data = b""
-                while len(data) <= size_max and (piece := answer.read(min(_PIECE_SIZE, size_max + 1 - len(data)))):
-                    data += piece
-                    if time.monotonic() > deadline:
-                        raise Broken("the server answers too slowly", place=path)
-            finally:
-                if answer.connection is not None:  # not read to its end: this connection is of no more use
-                    answer.close()
-                    answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise Broken(f"the server does not answer: {type(error).__name__}", place=path) from None
-        if answer.status in (404, 410):
-            return None
-        if answer.status != 200:
-            raise Broken(f"the server answers with status {answer.status}", place=path)
-        if len(data) > size_max:
-            raise Disproved(f"an answer of more than {size_max} bytes", place=path)
-        return data
-
-
 class _Published:
     def __init__(
-        self, server: _Server, trust: Succession, stated: list[Stated], findings: Findings, progress: Progress | None
+        self, server: HttpSite, trust: Succession, stated: list[Stated], findings: Findings, progress: Progress | None
     ) -> None:
         self._server, self._trust, self._stated = server, trust, stated
         self._findings, self._progress = findings, progress
@@ -258,7 +201,7 @@ class _Published:
         return path, data
 
 
-def _follow(server: _Server, keys: Sequence[Key], findings: Findings) -> Succession:
+def _follow(server: HttpSite, keys: Sequence[Key], findings: Findings) -> Succession:
     """The keys, led on by the hand-overs the log serves; one that does not count is told of."""
     trust = Succession(tuple(keys))
     try:
@@ -311,10 +254,3 @@ def _in_order(
             yield first, future.result()
     for first, future in under_way:
         yield first, future.result()
-
-
-def _base(url: str) -> str:
-    parts = urllib3.util.parse_url(url)
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise BadInput("not a URL of a log", place=url, mend="http://HOST:PORT/log")
-    return url.rstrip("/").removesuffix("/checkpoint")

@@ -1,7 +1,7 @@
 """Where published files come from: C2SP tlog-tiles over HTTP, or a folder of the same layout.
 
-Nothing that comes from a site is believed. Answers are bounded in size and time; what a site says never makes an
-auditor wait longer.
+Nothing that comes from a site is believed. Answers are bounded in size and time; what a site says never makes a reader
+wait longer, and it is asked only so often.
 """
 
 import time
@@ -11,11 +11,7 @@ from typing import Protocol
 import urllib3
 from urllib3.util import Retry, Timeout
 
-from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import BadInput, Broken, Disproved
-from graven.core.merkle import HASH_BYTES, compact_range_at, prove_consistency, verify_consistency
-from graven.core.prefix import Prefix
-from graven.core.tile import WIDTH, tile_nodes
 
 CONNECTIONS = 8
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 20.0, 60.0
@@ -35,7 +31,7 @@ class Site(Protocol):
 
 
 class HttpSite:
-    """Files under one URL: the prefix of `checkpoint` and `tile/`."""
+    """Files under one URL: the prefix of `checkpoint` and `tile/`, or the checkpoint's own URL."""
 
     def __init__(self, url: str) -> None:
         """Raises BadInput for what is no URL of http or https."""
@@ -53,8 +49,12 @@ class HttpSite:
         self._pool = urllib3.PoolManager(
             num_pools=4, maxsize=CONNECTIONS, block=True, retries=retry,
             timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
-            headers={"User-Agent": "graven-audit", "Accept-Encoding": "identity"},
+            headers={"User-Agent": "graven", "Accept-Encoding": "identity"},
         )  # fmt: skip
+
+    def close(self) -> None:
+        """Let go of the connections; the next `get` makes new ones."""
+        self._pool.clear()
 
     def get(self, path: str, size_max: int) -> bytes | None:
         place = f"{self.base}/{path}"
@@ -100,30 +100,3 @@ class FolderSite:
         if len(data) > size_max:
             raise Disproved(f"a file of more than {size_max} bytes", place=f"{self.base}/{path}")
         return data
-
-
-def prefix_of(site: Site, size: int, signed: SignedCheckpoint) -> Prefix:
-    """The beginning of `size` entries of the tree that `signed` is of, proved from the tiles of `site`.
-
-    The root in it is what the signed tree begins with, whoever serves the tiles. Raises BadInput unless 1 ≤ `size` <
-    the tree's, Disproved when the tiles do not lead to the signed root, Broken when they cannot be had.
-    """
-
-    def fetch(path: str) -> bytes:
-        data = site.get(path, HASH_BYTES * WIDTH)
-        if data is None:
-            raise FileNotFoundError(path)
-        return data
-
-    head = signed.checkpoint
-    nodes = tile_nodes(fetch, head.size)
-    root = compact_range_at(nodes, size).root()
-    hashes = tuple(prove_consistency(nodes, old=size, new=head.size))
-    try:
-        verify_consistency(hashes, old=size, new=head.size, old_root=root, new_root=head.root)
-    except Disproved as error:
-        raise Disproved(
-            "the tiles served do not lead to the root that was signed",
-            expected=error.expected, found=error.found, place=f"tiles of size {head.size}",
-        ) from None  # fmt: skip
-    return Prefix(size, root, hashes, signed.data)
