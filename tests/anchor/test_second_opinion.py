@@ -21,7 +21,8 @@ from anchor.timed import EVENT, make_timed
 from core.tokens import Maker, granted, root, stamper
 from graven.core.evidence import parse_evidence
 from graven.core.note import format_vkey
-from graven.core.timestamp import Request, format_request, parse_request, parse_response, verify_token
+from graven.core.timestamp import verify_token
+from graven.core.timestamp_request import Request, format_request, parse_request, parse_response
 from graven.keys.signature import verify_signature
 
 NOTE = b"example.com/log\n7\nroot\n\n"

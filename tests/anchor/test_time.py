@@ -22,7 +22,7 @@ from graven.core.anchored import RFC3161, Anchored
 from graven.core.bracket import verify_bracket
 from graven.core.evidence import parse_evidence, verify_evidence
 from graven.core.succession import follow
-from graven.core.timestamp import Request, format_request, parse_request
+from graven.core.timestamp_request import Request, format_request, parse_request
 from graven.keys.keyring import Keyring
 from graven.keys.rotation import begin
 from graven.keys.signature import verify_signature
@@ -315,14 +315,14 @@ def test_the_clock_that_disagrees_is_an_event_a_status_line_and_a_number(tmp_pat
     with timed_open(timed, served, one) as log:
         log.anchoring.stamp()
         assert log.anchoring.trouble is not None and "s ahead of one" in log.anchoring.trouble
-        assert 3_590e6 < log.anchoring.disagreement_us < 3_610e6
+        assert 3_590e6 < log.anchoring.clock_alarm.disagreement_us < 3_610e6
         log.anchoring.stamp()
         ahead[0] = days(1 / 24)
         log.anchoring.stamp()
         assert log.anchoring.trouble is not None and "s behind one" in log.anchoring.trouble
         ahead[0] = days(0)
         log.anchoring.stamp()
-        assert log.anchoring.trouble is None and not log.anchoring.alarmed
+        assert log.anchoring.trouble is None and not log.anchoring.clock_alarm.alarmed
         grow(log)
         told = acts_of(log, "graven.anchor.clock")
         assert [(row["by"], row["agrees"]) for row in told] == [("one", False), ("one", True)]

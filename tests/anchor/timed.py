@@ -11,7 +11,7 @@ from anchor.authorities import Authority
 from core.tokens import Issued, Maker, granted, root, stamper
 from graven.app import Log, create_log, open_keyring, public_keys
 from graven.config import AuthorityConfig, Config, format_config, load_config
-from graven.core.timestamp import parse_request
+from graven.core.timestamp_request import parse_request
 from graven.log.verify import Report, verify_directory
 from graven.runtime.clock import Clock, FixedClock
 

@@ -14,16 +14,9 @@ from hypothesis import strategies as st
 from core.tokens import END, POLICY, START, Issued, Maker, days, granted, issue, refused, root, seconds, stamper
 from graven.core import der
 from graven.core.errors import BadInput, Disproved, GravenError
-from graven.core.timestamp import (
-    Request,
-    Stamp,
-    format_request,
-    is_response,
-    parse_request,
-    parse_response,
-    parse_token,
-    verify_token,
-)
+from graven.core.timestamp import Stamp, verify_token
+from graven.core.timestamp_request import Request, format_request, is_response, parse_request, parse_response
+from graven.core.timestamp_token import parse_token
 from graven.core.x509 import NotTrusted, parse_certificate, parse_certificates, verify_chain
 from graven.keys.signature import verify_signature
 

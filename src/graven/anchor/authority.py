@@ -15,15 +15,9 @@ import urllib3
 from graven.anchor.http import WORDS_MAX, NoAnswer, post_bounded
 from graven.core.errors import BadInput, Disproved
 from graven.core.note import VerifySignature
-from graven.core.timestamp import (
-    MAX_TOKEN_BYTES,
-    NONCE_BYTES,
-    Request,
-    Stamp,
-    format_request,
-    parse_response,
-    verify_token,
-)
+from graven.core.timestamp import Stamp, verify_token
+from graven.core.timestamp_request import NONCE_BYTES, Request, format_request, parse_response
+from graven.core.timestamp_token import MAX_TOKEN_BYTES
 from graven.core.x509 import Certificate
 from graven.runtime.terminal import escape_for_terminal
 

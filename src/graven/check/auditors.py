@@ -11,7 +11,8 @@ from graven.core.challenge_statement import Statement, open_statement
 from graven.core.errors import BadInput, Disproved
 from graven.core.note import format_vkey, parse_note
 from graven.core.spelling import encode_base64
-from graven.core.timestamp import is_response, parse_response, verify_token
+from graven.core.timestamp import verify_token
+from graven.core.timestamp_request import is_response, parse_response
 from graven.keys.signature import verify_signature
 
 CHALLENGE, CHALLENGE_ANSWER, CHALLENGE_STATEMENT, AUDIT_STATEMENT = (

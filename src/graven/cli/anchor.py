@@ -17,7 +17,9 @@ from graven.cli.writing import open_writing
 from graven.config import CONFIG_NAME, load_config
 from graven.core.anchored import MAX_ANCHOR_BYTES
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
-from graven.core.timestamp import MAX_TOKEN_BYTES, format_request, verify_token
+from graven.core.timestamp import verify_token
+from graven.core.timestamp_request import format_request
+from graven.core.timestamp_token import MAX_TOKEN_BYTES
 from graven.core.x509 import NotTrusted
 from graven.journal.files import LocalFiles
 from graven.keys.signature import verify_signature

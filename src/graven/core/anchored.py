@@ -19,7 +19,7 @@ from graven.core.document import as_list, as_number, as_object, as_text, parse_d
 from graven.core.errors import BadInput
 from graven.core.note import MAX_NOTE_BYTES, parse_note
 from graven.core.spelling import HASH_BYTES, decode_base64, decode_hash, encode_base64
-from graven.core.timestamp import MAX_TOKEN_BYTES
+from graven.core.timestamp_token import MAX_TOKEN_BYTES
 
 FIRST_LINE = "graven-anchor/v1"
 RFC3161, COSIGNATURE, EVENT = "rfc3161", "cosignature", "event"

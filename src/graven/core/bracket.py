@@ -20,7 +20,8 @@ from graven.core.evidence import Verified, parse_evidence, verify_evidence
 from graven.core.merkle import verify_consistency
 from graven.core.note import Key, Note, VerifySignature, open_note, parse_note
 from graven.core.policy import Policy, Succession, Trust, log_keys_at, shown
-from graven.core.timestamp import Stamp, parse_token, verify_stamped, verify_token
+from graven.core.timestamp import Stamp, verify_stamped, verify_token
+from graven.core.timestamp_token import parse_token
 from graven.core.x509 import Certificate, NotTrusted
 
 SECOND_US = 1_000_000

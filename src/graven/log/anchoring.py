@@ -10,38 +10,36 @@ and an authority is asked only about a tree that it has not stamped. What waited
 anchors/, and rides after the next start. The one exception is said aloud: where the newest stamp's certificate is about
 to end and its event is not in the tree yet, `graven.anchor.renewal` is appended, once a certificate.
 
-Publishing never waits for an authority. An authority that fails is asked again after a pause that doubles; that it
-failed, and that it is back, are events. So is a host's clock that disagrees with an anchor.
+Publishing never waits for an authority. When one is due is kept in `authority_state`, what is said of it in
+`anchor_events`, and the host's clock beside the anchors' in `clock_alarm`.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
-from graven.anchor.authority import AuthoritySettings, NoStamp, TimeAuthority
-from graven.anchor.policies import kept_witness_keys
+from graven.anchor.authority import NoStamp, TimeAuthority
 from graven.anchor.stored import StoredName, keep_anchor, list_anchors, read_anchor
 from graven.core.anchored import RFC3161, Anchored
-from graven.core.checkpoint import SignedCheckpoint, message_to_sign
+from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import BadInput, Broken, GravenError
 from graven.core.handover import Tenures
-from graven.core.note import Key, format_signature, open_note, parse_note
-from graven.core.spelling import encode_base64
+from graven.core.note import Key, format_signature
 from graven.core.timestamp import Stamp, verify_token
 from graven.core.x509 import NotTrusted
 from graven.journal.files import Files
 from graven.keys.signature import verify_signature
 from graven.log import acts
+from graven.log.anchor_events import AnchorEvents, Ride
+from graven.log.authority_state import RETRY_S, AuthorityState
 from graven.log.brought import judge_brought
+from graven.log.clock_alarm import ClockAlarm
 from graven.log.registers import ANCHORED_MAX, Registers
 from graven.runtime.clock import US_PER_S, Clock
 from graven.runtime.telemetry import get_logger
 
-RETRY_S = 30.0
-RETRY_S_MAX = 600.0
 RENEWAL_PAUSE_S = 86_400.0
 STOP_S_MAX = 1.0
 _LOOK_S = 60.0
@@ -49,7 +47,6 @@ _LOOK_S = 60.0
 logger = get_logger("anchors")
 
 Append = Callable[[str, Mapping[str, object]], object]
-Ride = Callable[[str, bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +56,6 @@ class AnchorLimits:
     clock_bound_us: int = 5_000_000
     renew_us: int = 30 * 86_400_000_000
     witness_deadline_us: int = 0
-
-
-@dataclass(slots=True)
-class AuthorityState:
-    """How one authority is doing. `stamp` is its newest, `size` of the tree under it."""
-
-    authority: TimeAuthority
-    size: int = -1
-    time_us: int = 0
-    expires_us: int = 0
-    file: str = ""
-    next_s: float = 0.0
-    failures: int = 0
-    since_us: int = 0
-    why: str = ""
-    stamps: int = 0
-    outages: int = 0
-    renewed_s: float | None = None
-    renewing_us: int = 0
-
-    @property
-    def settings(self) -> AuthoritySettings:
-        return self.authority.settings
 
 
 class Anchoring:
@@ -103,11 +77,10 @@ class Anchoring:
     ) -> None:
         self._directory, self._files, self._clock, self._limits = directory, files, clock, limits
         self._tenures = tenures
-        self._published, self._ride, self._append, self._registers = published, ride, append, registers
+        self._published, self._append, self._registers = published, append, registers
+        self._events = AnchorEvents(directory, ride, clock)
+        self.clock_alarm = ClockAlarm(self._events, bound_us=limits.clock_bound_us)
         self.states = [AuthorityState(authority) for authority in authorities]
-        self.disagreements: dict[str, int] = {}
-        """By whom → how far the host's clock is ahead (negative: behind), µs; 0 where it agrees."""
-        self.alarmed: set[str] = set()
         self._one = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -147,12 +120,15 @@ class Anchoring:
             now_us = self._clock.now_us()
             for name, (_, time_s) in newest.items():
                 began_us = now_us - self._limits.witness_deadline_us
-                self._compare(name, began_us, now_us, time_s * US_PER_S, (time_s + 1) * US_PER_S)
+                self.clock_alarm.compare(
+                    name, began_us=began_us, ended_us=now_us,
+                    earliest_us=time_s * US_PER_S, latest_us=(time_s + 1) * US_PER_S,
+                )  # fmt: skip
         if time_us <= self._registers.cosigned_us:
             return  # nothing that the log does not say already
         keys = {(key.name, key.id) for key, _ in newest.values()}
         lines = [format_signature(line) for line in signed.note.signatures if (line.name, line.key_id) in keys]
-        self._ride_cosignatures(signed, lines, time_us, None)
+        self._events.cosignatures(signed.checkpoint, lines, time_us, None)
 
     def stamp(self, name: str | None = None) -> list[dict[str, object]]:
         """Ask every authority with a URL (or the one of this name) for a stamp of the published checkpoint, now.
@@ -190,48 +166,22 @@ class Anchoring:
     def status(self) -> list[dict[str, object]]:
         """A row for each authority: how it does, and the newest stamp."""
         now_us = self._clock.now_us()
-        return [
-            {
-                "name": state.settings.name,
-                "url": state.settings.url or None,
-                "size": state.size if state.size >= 0 else None,
-                "time": acts.rfc3339(state.time_us) if state.time_us else None,
-                "expires": acts.rfc3339(state.expires_us) if state.expires_us else None,
-                "stamps": state.stamps,
-                "failures": state.failures,
-                "outages": state.outages,
-                "trouble": self._trouble(state, now_us),
-            }
-            for state in self.states
-        ]
-
-    @property
-    def disagreement_us(self) -> int:
-        """How far the host's clock and an anchor disagree, the worst of them."""
-        return max(map(abs, list(self.disagreements.values())), default=0)
+        return [state.row(now_us, renew_us=self._limits.renew_us) for state in self.states]
 
     @property
     def trouble(self) -> str | None:
         """What is worth a look, in one line."""
-        for name in sorted(self.alarmed):
-            ahead_us = self.disagreements.get(name, 0)
-            side = "ahead of" if ahead_us > 0 else "behind"
-            return f"this host's clock is {abs(ahead_us) / 1e6:.1f} s {side} {name}"
-        now_us = self._clock.now_us()
-        return next((f"{s.settings.name}: {why}" for s in self.states if (why := self._trouble(s, now_us))), None)
+        if (clock := self.clock_alarm.trouble) is not None:
+            return clock
+        now_us, renew_us = self._clock.now_us(), self._limits.renew_us
+        troubles = ((state, state.trouble(now_us, renew_us=renew_us)) for state in self.states)
+        return next((f"{state.settings.name}: {why}" for state, why in troubles if why), None)
 
     def _row(self, state: AuthorityState, answer: Stamp | str) -> dict[str, object]:
         row: dict[str, object] = {"authority": state.settings.name, "size": self._published().checkpoint.size}
         if isinstance(answer, str):
             return row | {"time": None, "expires": None, "why": answer}
         return row | {"time": acts.rfc3339(answer.time_us), "expires": acts.rfc3339(answer.expires_us), "why": None}
-
-    def _trouble(self, state: AuthorityState, now_us: int) -> str | None:
-        if state.failures:
-            return f"no stamp since {acts.rfc3339(state.since_us)}: {state.why}"
-        if state.expires_us and state.expires_us - now_us < self._limits.renew_us:
-            return f"the certificate of its newest stamp ends {acts.rfc3339(state.expires_us)}"
-        return None
 
     def _recover(self) -> None:
         """What each authority stamped last, and the anchors whose events are not in the log yet."""
@@ -242,7 +192,7 @@ class Anchoring:
                 anchored = read_anchor(self._directory, stored)
                 if anchored.token is None:
                     if stored.path not in named:
-                        self._ride_stored_cosignatures(anchored, stored)
+                        self._events.stored_cosignatures(anchored, stored)
                     continue
                 stamp, name = self._verify_stored(anchored)
             except (GravenError, OSError) as error:
@@ -251,10 +201,10 @@ class Anchoring:
                 )
                 continue
             if stored.path not in named:
-                self._ride_token(anchored, stamp, name, stored)
+                self._events.token(anchored, stamp, name, stored)
             for state in self.states:
                 if state.settings.name == name and stamp.time_us >= state.time_us:
-                    self._note(state, stamp, stored)
+                    state.stamped(stamp, stored, self._clock.now_us())
 
     def _verify_stored(self, anchored: Anchored) -> tuple[Stamp, str]:
         """A kept stamp, and the authority it leads to. Raises Disproved: none that is configured."""
@@ -323,7 +273,10 @@ class Anchoring:
         if self._stopping.is_set():
             return "the log is being closed"
         took_us = int((time.monotonic() - began_s) * US_PER_S)
-        self._compare(state.settings.name, began_us, began_us + took_us, stamp.earliest_us, stamp.latest_us)
+        self.clock_alarm.compare(
+            state.settings.name, began_us=began_us, ended_us=began_us + took_us,
+            earliest_us=stamp.earliest_us, latest_us=stamp.latest_us,
+        )  # fmt: skip
         state.next_s = time.monotonic() + state.settings.interval_s
         if renew and stamp.expires_us <= state.expires_us:
             return stamp  # still the same certificate: nothing is gained
@@ -333,23 +286,17 @@ class Anchoring:
         )  # fmt: skip
         if state.failures:
             data = {"authority": state.settings.name, "since_us": state.since_us, "failures": state.failures}
-            self._ride_act(f"back {state.settings.name} {state.since_us}", acts.ANCHOR_BACK, data)
+            self._events.tell(f"back {state.settings.name} {state.since_us}", acts.ANCHOR_BACK, data)
             logger.info("a time authority stamps again", extra={"fields": data})
         state.failures, state.why = 0, ""
         return stamp
 
     def _failed(self, state: AuthorityState, why: str) -> None:
-        state.failures += 1
-        state.why = why
-        pause_s = min(RETRY_S * 2 ** min(state.failures - 1, 10), RETRY_S_MAX, state.settings.interval_s)
-        state.next_s = time.monotonic() + pause_s
-        if state.failures > 1:
+        if not state.failed(why, self._clock.now_us()):
             return
-        state.outages += 1
-        state.since_us = self._clock.now_us()
         data = {"authority": state.settings.name, "why": why, "since_us": state.since_us}
         logger.warning("a time authority gave no stamp", extra={"fields": data})
-        self._ride_act(f"outage {state.settings.name} {state.since_us}", acts.ANCHOR_OUTAGE, data)
+        self._events.tell(f"outage {state.settings.name} {state.since_us}", acts.ANCHOR_OUTAGE, data)
 
     def _keep(
         self, anchored: Anchored, *, by: str, time_us: int, stamp: Stamp | None, lines: Sequence[str] = ()
@@ -362,82 +309,12 @@ class Anchoring:
         if stored.path in self._registers.anchored:
             return stored
         if stamp is None:
-            self._ride_cosignatures(anchored, lines, time_us, stored)
+            self._events.cosignatures(anchored.head, lines, time_us, stored)
             return stored
-        self._ride_token(anchored, stamp, by, stored)
+        self._events.token(anchored, stamp, by, stored)
         for state in self.states:
             if state.settings.name == by:
                 state.stamps += 1
                 if stamp.time_us >= state.time_us:
-                    self._note(state, stamp, stored)
+                    state.stamped(stamp, stored, self._clock.now_us())
         return stored
-
-    def _note(self, state: AuthorityState, stamp: Stamp, stored: StoredName) -> None:
-        state.size, state.time_us, state.expires_us = stored.size, stamp.time_us, stamp.expires_us
-        state.file = stored.path
-        # After a restart an authority is due when its interval has passed since its newest stamp, by this host's clock;
-        # the future counts as now, or a clock that is set back would keep it from ever being asked.
-        age_s = max(0.0, (self._clock.now_us() - stamp.time_us) / US_PER_S)
-        state.next_s = time.monotonic() + max(0.0, state.settings.interval_s - age_s)
-
-    def _ride_token(self, anchored: Anchored, stamp: Stamp, by: str, stored: StoredName) -> None:
-        head = anchored.head
-        data: dict[str, object] = {
-            "authority": by,
-            "time": acts.rfc3339(stamp.time_us),
-            "earliest_us": stamp.earliest_us,
-            "latest_us": stamp.latest_us,
-            "expires_us": stamp.expires_us,
-            "checkpoint": {
-                "size": head.size, "root": encode_base64(head.root), "sha256": sha256(anchored.checkpoint).hexdigest(),
-            },
-            "token": encode_base64(stamp.token),
-            "file": stored.path,
-        }  # fmt: skip
-        self._ride_act(stored.path, acts.ANCHOR_TOKEN, data)
-
-    def _ride_cosignatures(
-        self, note: SignedCheckpoint | Anchored, lines: Sequence[str], time_us: int, stored: StoredName | None
-    ) -> None:
-        head = note.checkpoint if isinstance(note, SignedCheckpoint) else note.head
-        data: dict[str, object] = {
-            "time": acts.rfc3339(time_us),
-            "earliest_us": time_us,
-            "checkpoint": {"size": head.size, "root": encode_base64(head.root)},
-            "cosignatures": [line.rstrip("\n") for line in lines],
-            "file": stored.path if stored is not None else None,
-        }
-        self._ride_act(stored.path if stored is not None else f"cosigned {head.size}", acts.ANCHOR_COSIGNATURE, data)
-
-    def _ride_stored_cosignatures(self, anchored: Anchored, stored: StoredName) -> None:
-        """Those in a file that are good by a witness of a policy the log was ever run with. Raises Disproved."""
-        note = parse_note(anchored.checkpoint)
-        keys = kept_witness_keys(self._directory)
-        signed = open_note(note, keys, verify_signature, message=_message)
-        good = {(one.key.name, one.key.id): one.time for one in signed}
-        lines = [format_signature(line) for line in note.signatures if (line.name, line.key_id) in good]
-        time_s = max(time_s for time_s in good.values() if time_s is not None)
-        self._ride_cosignatures(anchored, lines, time_s * US_PER_S, stored)
-
-    def _ride_act(self, key: str, action: str, data: Mapping[str, object]) -> None:
-        self._ride(key, acts.act(action, now_us=self._clock.now_us(), data=data))
-
-    def _compare(self, by: str, began_us: int, ended_us: int, earliest_us: int, latest_us: int) -> None:
-        """The host's clock against an anchor's: the answer was made between `began_us` and `ended_us` by the host."""
-        ahead_us = max(0, began_us - latest_us) - max(0, earliest_us - ended_us)
-        self.disagreements[by] = ahead_us
-        agrees = abs(ahead_us) <= self._limits.clock_bound_us
-        if agrees is (by not in self.alarmed):
-            return
-        (self.alarmed.discard if agrees else self.alarmed.add)(by)
-        data = {
-            "by": by, "agrees": agrees, "ahead_us": ahead_us, "bound_us": self._limits.clock_bound_us,
-            "host_us": ended_us, "anchor_us": earliest_us,
-        }  # fmt: skip
-        say = logger.info if agrees else logger.error
-        say(f"this host's clock {'agrees again' if agrees else 'disagrees'} with an anchor", extra={"fields": data})
-        self._ride_act(f"clock {by} {ended_us}", acts.ANCHOR_CLOCK, data)
-
-
-def _message(key: Key, time_s: int | None, text: str) -> bytes:
-    return message_to_sign(key.type, name=key.name, time=time_s, text=text)

@@ -22,15 +22,9 @@ from graven.core.handover import Tenures
 from graven.core.merkle import compact_range_at
 from graven.core.note import format_signature, parse_note
 from graven.core.tile import tile_nodes
-from graven.core.timestamp import (
-    Request,
-    Stamp,
-    is_response,
-    parse_request,
-    parse_response,
-    parse_token,
-    verify_token,
-)
+from graven.core.timestamp import Stamp, verify_token
+from graven.core.timestamp_request import Request, is_response, parse_request, parse_response
+from graven.core.timestamp_token import parse_token
 from graven.core.x509 import NotTrusted
 from graven.keys.signature import verify_signature
 from graven.log.history import read_history

@@ -230,9 +230,9 @@ class Live:
             watch("graven_stamp_age_seconds", "Age of the newest stamp.", age_s)
             watch("graven_stamp_expires_seconds", "Until the best newest stamp's certificate ends.", left_s)
         meaning = "How far this host's clock and an anchor disagree, the worst of them."
-        watch("graven_clock_disagreement_seconds", meaning, lambda: anchoring.disagreement_us / 1e6)
+        watch("graven_clock_disagreement_seconds", meaning, lambda: anchoring.clock_alarm.disagreement_us / 1e6)
         meaning = "1 while this host's clock and an anchor disagree by more than the bound."
-        watch("graven_clock_alarm", meaning, lambda: float(bool(anchoring.alarmed)))
+        watch("graven_clock_alarm", meaning, lambda: float(bool(anchoring.clock_alarm.alarmed)))
 
 
 def only_here(log: Log) -> int:
