@@ -17,16 +17,20 @@ from anchor.timed import EVENT, Pretender, make_timed, pretender, timed_open
 from core.tokens import Maker, days, issue, refused, root, stamper
 from graven.anchor.stored import keep_anchor
 from graven.app import Log, open_keyring
+from graven.check.documents import check_document
+from graven.check.verdict import Trust
 from graven.core import der
 from graven.core.anchored import RFC3161, Anchored
-from graven.core.bracket import verify_bracket
+from graven.core.bracket import verify_bracket, verify_range_bracket
 from graven.core.evidence import parse_evidence, verify_evidence
+from graven.core.range import format_range, parse_range, verify_opened_range
 from graven.core.succession import follow
 from graven.core.timestamp_request import Request, format_request, parse_request
 from graven.keys.keyring import Keyring
 from graven.keys.rotation import begin
 from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner
+from graven.log.disclose import open_range
 from graven.log.handovers import read_handovers
 from graven.runtime.files import LocalFiles
 
@@ -401,6 +405,28 @@ def test_a_forged_file_in_anchors_never_gets_into_the_log(tmp_path: Path, served
         assert "graven.anchor.token" not in actions(log)
         upper = log.view.bracket(0).upper
         assert upper is not None and upper.by == "Pretender"
+
+
+def test_a_range_of_a_log_is_bounded_by_its_anchors(tmp_path: Path, served: Authority) -> None:
+    one = pretender(tmp_path / "p")
+    timed = make_timed(tmp_path, one=one)
+    with timed_open(timed, served, one) as log:
+        grow(log)
+        log.anchoring.stamp()
+        grow(log)
+        start = log.size
+        grow(log)
+        log.anchoring.stamp()
+        end = log.published.checkpoint.size
+        grow(log)
+        document = format_range(open_range(log.view, start, end))
+        keys = log.keys
+    found = verify_opened_range(parse_range(document), keys, verify_signature)
+    bracket = verify_range_bracket(found, keys, [one.ca.parsed], verify_signature)
+    assert bracket.lower is not None and bracket.lower.index is not None and bracket.lower.index < start
+    assert bracket.upper is not None and bracket.upper.size >= end and not bracket.contradicts
+    told = dict(check_document(document, Trust(keys=keys, time_roots=(one.ca.parsed,))).rows)
+    assert str(told["sequenced"]).startswith("after ") and "Pretender" in str(told["sequenced"])
 
 
 def test_brackets_last_across_a_change_of_the_signing_keys(tmp_path: Path, served: Authority) -> None:

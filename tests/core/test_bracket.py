@@ -22,15 +22,16 @@ from graven.core.anchored import (
     parse_anchor,
     read_anchor_event,
 )
-from graven.core.bracket import Bracket, verify_bracket
+from graven.core.bracket import Bracket, verify_bracket, verify_range_bracket
 from graven.core.checkpoint import Checkpoint, format_checkpoint
 from graven.core.commitment import NO_RAW, Head, digest, entry_of, format_head
 from graven.core.errors import BadInput, Disproved
 from graven.core.evidence import Anchor, Disclosed, Evidence, format_evidence, verify_evidence
-from graven.core.merkle import hash_leaf, prove_consistency, prove_inclusion, root_of
+from graven.core.merkle import hash_leaf, prove_consistency, prove_inclusion, prove_range, root_of
 from graven.core.note import Note, Signature, format_note, format_signature, format_vkey
 from graven.core.policy import Policy, Trust, parse_policy
 from graven.core.proof import TlogProof
+from graven.core.range import Opened, OpenedRange, format_range, parse_range, verify_opened_range
 from graven.core.spelling import encode_base64
 from graven.keys.signature import verify_signature
 
@@ -106,6 +107,32 @@ def test_between_two_stamps() -> None:
     assert (found.upper.size, found.unchecked, found.contradicts) == (4, (), False)
     assert found.holds(found.lower.time_us) and not found.holds(found.lower.time_us - 1)
     assert not found.holds(found.upper.time_us + 1) and found.holds(found.upper.time_us + 5, slack_us=5)
+
+
+def test_a_range_is_bounded_as_a_whole() -> None:
+    """From below by what stands before its first event, from above by a tree that holds its last."""
+    tree = Tree(PLAIN, (0, EARLY), PLAIN, PLAIN, PLAIN, PLAIN)
+    proved = Anchor(EVENT, format_evidence(tree.evidence(1, 6)))
+    stamps = {size: tree.anchored(size, 6, tree.note(size), MAKER.token(tree.note(size), NOW)) for size in (4, 5)}
+
+    def bounded(start: int, end: int, *anchors: Anchor) -> Bracket:
+        entries = tuple(
+            Opened(tree.heads[index], Disclosed(tree.events[index][1], SALT), None) for index in range(start, end)
+        )
+        proof = tuple(prove_range(tree.nodes, start=start, end=end, size=6))
+        document = format_range(OpenedRange(start, entries, None, proof, tree.note(6), (), anchors))
+        verified = verify_opened_range(parse_range(document), (LOG.key,), verify_signature)
+        return verify_range_bracket(verified, (LOG.key,), [TSA.parsed], verify_signature)
+
+    found = bounded(2, 5, proved, stamps[5])
+    assert found.lower is not None and found.lower.index == 1
+    assert found.upper is not None and found.upper.size == 5
+    short = bounded(2, 5, stamps[4])
+    assert short.upper is None and "bounds nothing" in short.unchecked[0]
+    with pytest.raises(BadInput, match="does not stand below"):
+        bounded(1, 5, proved)
+    with pytest.raises(BadInput, match="does not stand below"):
+        bounded(0, 5, proved)
 
 
 def test_a_stamp_over_a_tree_without_the_event_bounds_nothing() -> None:

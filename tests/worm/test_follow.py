@@ -266,7 +266,7 @@ def test_a_store_that_does_not_answer_is_trouble_and_told(tmp_path: Path, bucket
     with following(bucket_log) as follower:
         assert follower.round()
         append(bucket_log, 1)
-        follower._store = _Gone()  # type: ignore[assignment]
+        follower._store = follower._placing._store = follower._segments._store = _Gone()  # type: ignore[assignment]
         assert not follower.round()
         assert "went away" in follower.state.trouble
     state = read_state(bucket_log)

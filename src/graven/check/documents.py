@@ -26,7 +26,7 @@ from graven.check.receipts import (
     check_receipt,
 )
 from graven.check.signers import add_signers
-from graven.check.times import ANCHOR, add_bracket, check_anchor
+from graven.check.times import ANCHOR, add_bracket, add_range_bracket, check_anchor
 from graven.check.verdict import Good, Trust
 from graven.check.words import counted, head_row
 from graven.core.challenge_answer import FORMAT as CHALLENGE_ANSWER_FORMAT
@@ -214,6 +214,7 @@ def _check_range(data: bytes, trust: Trust) -> Good:
     }  # fmt: skip
     if found.source is not None:
         good.fields["at_least"], good.fields["at_most"] = found.of(found.source)
+    add_range_bracket(good, found, trust)
     add_signers(good, found.checkpoint, found.witnesses, trust)
     return good
 

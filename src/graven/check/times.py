@@ -1,13 +1,16 @@
 """When an event was sequenced, as a check tells it: between which times, by whose word."""
 
+from collections.abc import Sequence
+
 from graven.check.signers import add_signers
 from graven.check.verdict import Good, Trust
 from graven.check.words import Row, counted
 from graven.core.anchored import parse_anchor
-from graven.core.bracket import Bound, Bracket, verify_bracket
+from graven.core.bracket import Bound, Bracket, verify_bracket, verify_range_bracket
 from graven.core.errors import BadInput
 from graven.core.evidence import Verified
 from graven.core.policy import open_trusted
+from graven.core.range import VerifiedRange
 from graven.core.spelling import encode_base64
 from graven.core.timestamp import verify_token
 from graven.keys.signature import verify_signature
@@ -25,8 +28,16 @@ def add_bracket(good: Good, found: Verified, trust: Trust) -> None:
     good.fields |= bracket_fields(bracket, found.head.received_us)
 
 
-def bracket_rows(bracket: Bracket, received_us: int) -> list[Row]:
-    """For people."""
+def add_range_bracket(good: Good, found: VerifiedRange, trust: Trust) -> None:
+    """The anchors of a range: they bound every event in it. Raises as `add_bracket`."""
+    bracket = verify_range_bracket(found, trust.either, trust.time_roots, verify_signature)
+    received_us = [head.received_us for head in (found.first, found.last) if head is not None]
+    good.rows += bracket_rows(bracket, *received_us)
+    good.fields |= bracket_fields(bracket, *received_us)
+
+
+def bracket_rows(bracket: Bracket, *received_us: int) -> list[Row]:
+    """For people. `received_us`: what the log's clock said."""
     rows: list[Row] = []
     if bracket.lower is not None:
         rows.append(("sequenced", f"after {_told(bracket.lower)}"))
@@ -34,20 +45,20 @@ def bracket_rows(bracket: Bracket, received_us: int) -> list[Row]:
         rows.append(("" if rows else "sequenced", f"before {_told(bracket.upper)}"))
     if bracket.contradicts:
         rows.append(("caution", "these cannot both be true: a clock is wrong, or somebody lies"))
-    elif not bracket.holds(received_us, slack_us=SLACK_US):
+    elif not _holds(bracket, received_us):
         rows.append(("caution", "the time the log states for receiving it lies outside"))
     rows += [("not checked", what) for what in bracket.unchecked]
     return rows
 
 
-def bracket_fields(bracket: Bracket, received_us: int) -> dict[str, object]:
+def bracket_fields(bracket: Bracket, *received_us: int) -> dict[str, object]:
     """For programs."""
     return {
         "after": [_fields(bound) for bound in bracket.after],
         "before": [_fields(bound) for bound in bracket.before],
         "anchors_not_checked": list(bracket.unchecked),
         "anchors_contradict": bracket.contradicts,
-        "received_within": bracket.holds(received_us, slack_us=SLACK_US),
+        "received_within": _holds(bracket, received_us),
     }
 
 
@@ -73,6 +84,10 @@ def check_anchor(data: bytes, trust: Trust) -> Good:
         }  # fmt: skip
     add_signers(good, signed, witnesses, trust)
     return good
+
+
+def _holds(bracket: Bracket, received_us: Sequence[int]) -> bool:
+    return all(bracket.holds(time_us, slack_us=SLACK_US) for time_us in received_us)
 
 
 def _told(bound: Bound) -> str:

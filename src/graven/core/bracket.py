@@ -5,6 +5,8 @@
     after    the latest word that is **in the log** below it: an event of source 0 at a smaller index that holds a time
              stamp or cosignatures. Their bytes did not exist earlier, so the event behind them was sequenced later
 
+A range has one bracket: `after` of its first event, `before` of its last, so of every one in it.
+
 An old checkpoint can be stamped late: a stamp over a tree that does not hold the event is no lower bound, and moves
 nothing. Stamps count under the roots the reader gives, cosignatures by the witnesses of the reader's policy; anything
 else is told in `unchecked`, and believed by nobody. A stamp that is trusted and wrong raises.
@@ -14,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graven.core.anchored import COSIGNATURE, EVENT, RFC3161, Anchored, parse_anchor, read_anchor_event
-from graven.core.checkpoint import Checkpoint, format_checkpoint, message_to_sign, open_checkpoint
+from graven.core.checkpoint import Checkpoint, SignedCheckpoint, format_checkpoint, message_to_sign, open_checkpoint
 from graven.core.errors import BadInput, Disproved, NotSigned
-from graven.core.evidence import Verified, parse_evidence, verify_evidence
+from graven.core.evidence import Anchor, Verified, parse_evidence, verify_evidence
 from graven.core.merkle import verify_consistency
 from graven.core.note import Key, Note, VerifySignature, open_note, parse_note
 from graven.core.policy import Policy, Succession, Trust, log_keys_at, shown
+from graven.core.range import VerifiedRange
 from graven.core.timestamp import Stamp, verify_stamped, verify_token
 from graven.core.timestamp_token import parse_token
 from graven.core.x509 import Certificate, NotTrusted
@@ -76,9 +79,30 @@ def verify_bracket(found: Verified, trust: Trust, roots: Sequence[Certificate], 
 
     Raises Disproved: an anchor of somebody trusted does not hold. BadInput: one that cannot be read.
     """
-    judge = _Judge(found, trust, roots, verify)
-    judge.take_cosignatures(found.checkpoint.checkpoint, found.checkpoint.note, None)
-    for number, anchor in enumerate(found.anchors):
+    return _verify(_Span(found.index, found.index, found.checkpoint, found.anchors), trust, roots, verify)
+
+
+def verify_range_bracket(
+    found: VerifiedRange, trust: Trust, roots: Sequence[Certificate], verify: VerifySignature
+) -> Bracket:
+    """When the events of a range were sequenced, all of them. Otherwise as `verify_bracket`."""
+    return _verify(_Span(found.start, found.end - 1, found.checkpoint, found.anchors), trust, roots, verify)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What is bounded: the events `first` to `last`, proved under a checkpoint, and the anchors that came along."""
+
+    first: int
+    last: int
+    checkpoint: SignedCheckpoint
+    anchors: tuple[Anchor, ...]
+
+
+def _verify(span: _Span, trust: Trust, roots: Sequence[Certificate], verify: VerifySignature) -> Bracket:
+    judge = _Judge(span, trust, roots, verify)
+    judge.take_cosignatures(span.checkpoint.checkpoint, span.checkpoint.note, None)
+    for number, anchor in enumerate(span.anchors):
         try:
             judge.take(anchor.type, anchor.data)
         except (BadInput, Disproved) as error:
@@ -91,8 +115,8 @@ def verify_bracket(found: Verified, trust: Trust, roots: Sequence[Certificate], 
 
 
 class _Judge:
-    def __init__(self, found: Verified, trust: Trust, roots: Sequence[Certificate], verify: VerifySignature) -> None:
-        self._found, self._trust, self._roots, self._verify = found, trust, roots, verify
+    def __init__(self, span: _Span, trust: Trust, roots: Sequence[Certificate], verify: VerifySignature) -> None:
+        self._span, self._trust, self._roots, self._verify = span, trust, roots, verify
         given = trust.trust if isinstance(trust, Succession) else trust
         self._witnesses: dict[Key, str] = {}
         if isinstance(given, Policy):
@@ -127,12 +151,12 @@ class _Judge:
                 self.before.append(Bound((signed.time + 1) * SECOND_US, by, COSIGNATURE, head.size))
 
     def _take_anchored(self, kind: str, anchored: Anchored) -> None:
-        head, tree = anchored.head, self._found.checkpoint.checkpoint
+        head, tree = anchored.head, self._span.checkpoint.checkpoint
         if anchored.type != kind:
             raise BadInput("an anchor that is of another type than it is called")
         if head.origin != tree.origin:
             raise Disproved("an anchor of another log", expected=tree.origin, found=head.origin)
-        if head.size <= self._found.index:
+        if head.size <= self._span.last:
             self.unchecked.append("an anchor over a tree that does not hold the event: it bounds nothing")
             return
         if head.size > tree.size:
@@ -156,10 +180,10 @@ class _Judge:
         evidence = parse_evidence(data)
         if evidence.anchors:
             raise BadInput("the evidence of an anchor's event holds anchors itself")
-        if evidence.index >= self._found.index:
+        if evidence.index >= self._span.first:
             raise BadInput("the event of an anchor that does not stand below the event it is to bound")
         found = verify_evidence(evidence, trust=self._trust, verify=self._verify)
-        if found.checkpoint.checkpoint != self._found.checkpoint.checkpoint:
+        if found.checkpoint.checkpoint != self._span.checkpoint.checkpoint:
             raise Disproved("the event of an anchor is proved in another tree than the event it is to bound")
         if found.head.source != SELF_SOURCE or found.event is None:
             raise Disproved("an anchor's event that is not one of the log's own, or not shown")

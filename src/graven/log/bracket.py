@@ -1,4 +1,4 @@
-"""The anchors that bound one event, put together as evidence carries them (`core/bracket.py` judges them).
+"""The anchors that bound an event, or a range of them, put together as documents carry them (`core/bracket.py` judges).
 
     before   from anchors/: the stamp with the earliest time over a published tree that holds the event; where the
              newest is by a certificate that ends later, that one too. From checkpoints/: the first cosigned such note
@@ -39,15 +39,16 @@ _SCANS_MAX = 64
 
 def collect_anchors(
     directory: Path,
-    index: int,
     published: SignedCheckpoint,
     *,
+    first: int,
+    last: int,
     keys: Sequence[Key],
     reader: JournalReader,
     self_events: SelfEvents,
     roots: Sequence[Certificate] | None,
 ) -> tuple[Anchor, ...]:
-    """The anchors for the evidence of a published event. What cannot be read or proved here is left out.
+    """The anchors that bound the published events `first` to `last`. What cannot be read or proved here is left out.
 
     `roots` None: stamps of any authority that hold together.
     """
@@ -55,8 +56,8 @@ def collect_anchors(
     tree = published.checkpoint
     nodes = tile_nodes(disk_fetch(directory / "log"), tree.size)
     for anchored in (
-        *_stamps_over(directory, index, tree.size, roots),
-        *_cosigned_over(directory, index, published, keys),
+        *_stamps_over(directory, last, tree.size, roots),
+        *_cosigned_over(directory, last, published, keys),
     ):
         size = anchored.head.size
         try:
@@ -65,7 +66,7 @@ def collect_anchors(
             continue
         found.append(Anchor(anchored.type, format_anchor(replace(anchored, hashes=tuple(hashes)))))
     for kind in (RFC3161, COSIGNATURE):
-        at = _event_below(directory / "state", kind, index, self_events)
+        at = _event_below(directory / "state", kind, first, self_events)
         if at is not None:
             try:
                 found.append(Anchor(EVENT, evidence(directory, reader.read(at), published, keys)))

@@ -6,6 +6,7 @@ auditor's. Nothing is recorded here; who hands a document over appends `graven.d
 
 from collections.abc import Sequence
 
+from graven.core.bracket import verify_range_bracket
 from graven.core.challenge import draw, open_challenge
 from graven.core.challenge_answer import ChallengeAnswer, Shown
 from graven.core.commitment import NO_RAW, format_head
@@ -24,7 +25,8 @@ from graven.log.view import View
 def open_range(
     view: View, start: int, end: int, *, source: int | None = None, bodies: bool = False, raws: bool = False
 ) -> OpenedRange:
-    """The published entries [start, end) with every head opened; `bodies` and `raws` of the events of `source` only.
+    """The published entries [start, end) with every head opened, and the anchors that bound them in time; `bodies` and
+    `raws` of the events of `source` only.
 
     An entry whose key is gone, or whose event was lost, stands there unopened. Cost: every block of the range is read.
 
@@ -50,8 +52,11 @@ def open_range(
     nodes = tile_nodes(disk_fetch(view.directory / "log"), head.size)
     proof = tuple(prove_range(nodes, start=start, end=end, size=head.size))
     vkeys = tuple(format_vkey(key) for key in view.keys)
-    found = OpenedRange(start, tuple(entries), source, proof, published.data, vkeys)
-    verify_opened_range(found, view.keys, verify_signature)
+    anchors = view.anchors(start, end - 1, published)
+    found = OpenedRange(start, tuple(entries), source, proof, published.data, vkeys, anchors)
+    verify_range_bracket(
+        verify_opened_range(found, view.keys, verify_signature), view.keys, view.time_roots, verify_signature
+    )
     return found
 
 

@@ -113,13 +113,17 @@ class View:
         """As `evidence`, of a record and under a checkpoint at hand."""
         anchors: tuple[Anchor, ...] = ()
         if record.index < published.checkpoint.size:
-            anchors = collect_anchors(
-                self.directory, record.index, published,
-                keys=self.keys, reader=self.reader, self_events=self._self_events, roots=self.time_roots or None,
-            )  # fmt: skip
+            anchors = self.anchors(record.index, record.index, published)
         return evidence(
             self.directory, record, published, self.keys, disclose_event=event, disclose_raw=raw, anchors=anchors
         )
+
+    def anchors(self, first: int, last: int, published: SignedCheckpoint) -> tuple[Anchor, ...]:
+        """What bounds the published events `first` to `last` in time: each proved in the tree of `published`."""
+        return collect_anchors(
+            self.directory, published, first=first, last=last,
+            keys=self.keys, reader=self.reader, self_events=self._self_events, roots=self.time_roots or None,
+        )  # fmt: skip
 
     def bracket(self, index: int) -> Bracket:
         """Between which times a published event was sequenced, and by whose word. Raises as `evidence`, Disproved."""
