@@ -29,8 +29,9 @@ from graven.log import acts
 from graven.log.anchorings import Anchorings
 from graven.log.catchup import load_registers, load_window, self_events
 from graven.log.certificates import Certificates
+from graven.log.cut import holds_whole_frame
 from graven.log.reader import JournalReader, KeyFinder
-from graven.log.recover import Recovered, holds_whole_frame
+from graven.log.recover import Recovered
 from graven.log.window import Window
 from graven.log.writer import WriterState
 from graven.runtime.clock import Clock
