@@ -27,6 +27,7 @@ def ids(first: int, count: int, *, step: int = 1) -> list[tuple[str, int]]:
 def fill(one: Window, rows: list[tuple[str, int]], now_us: int = 0, *, size: int | None = None) -> None:
     marks = one.fingerprints(1, [event_id for event_id, _ in rows])
     one.add(marks, [index for _, index in rows], now_us, size=rows[-1][1] + 1 if size is None else size)
+    one.flush()
 
 
 def found(one: Window, event_id: str, source: int = 1) -> list[int]:

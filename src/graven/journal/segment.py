@@ -11,7 +11,7 @@ is synced, and nothing happened.
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -230,8 +230,8 @@ class SegmentWriter:
         """This segment by its name."""
         return SegmentFile(self.header.start, self.header.generation, self.path)
 
-    def append(self, data: bytes, start: int) -> None:
-        """Write one block frame and sync it. On return it is durable.
+    def append(self, data: bytes, start: int, meanwhile: Callable[[], None] | None = None) -> None:
+        """Write one block frame and sync it. On return it is durable. `meanwhile` is called between the two.
 
         Raises:
             Busy: the disk is full; the short write was cut and the cut synced.
@@ -243,6 +243,8 @@ class SegmentWriter:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 self._cut_back()
             raise _failed(error, "a frame could not be written", f"{self.path} at byte {self.offset}") from None
+        if meanwhile is not None:
+            meanwhile()
         try:
             self.file.sync()
         except OSError as error:

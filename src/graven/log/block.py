@@ -65,25 +65,24 @@ def build(draft: Draft, keys: SectionKeys, log_id: bytes, compressor: zstd.ZstdC
     sections: list[Section] = []
     sha = sha256
     if isinstance(draft.classes, str):
-        seed = os.urandom(32)
-        salts = salts_of(seed, count)
+        drawn, salts = _draw_salts(count)
         sections.append(
             seal(
                 EVENTS, draft.classes, None, draft.events,
-                salts=seed, heads=draft.heads, key=keys[draft.classes, EVENTS], log_id=log_id, compressor=compressor,
+                salts=drawn, heads=draft.heads, key=keys[draft.classes, EVENTS], log_id=log_id, compressor=compressor,
             )
         )  # fmt: skip
     else:
         salts = [b""] * count
         for class_name in dict.fromkeys(draft.classes):
             chosen = [p for p, name in enumerate(draft.classes) if name == class_name]
-            seed = os.urandom(32)
-            for position, salt in zip(chosen, salts_of(seed, len(chosen)), strict=True):
+            drawn, some = _draw_salts(len(chosen))
+            for position, salt in zip(chosen, some, strict=True):
                 salts[position] = salt
             sections.append(
                 seal(
                     EVENTS, class_name, runs_of(chosen, count), [draft.events[p] for p in chosen],
-                    salts=seed, heads=_heads_at(draft.heads, chosen), key=keys[class_name, EVENTS], log_id=log_id,
+                    salts=drawn, heads=_heads_at(draft.heads, chosen), key=keys[class_name, EVENTS], log_id=log_id,
                     compressor=compressor,
                 )
             )  # fmt: skip
@@ -255,16 +254,24 @@ def _seal_raws(
         chosen = [p for p, raw in enumerate(draft.raws) if raw is not None and names[p] == class_name]
         if not chosen:
             continue
-        seed = os.urandom(32)
-        for position, salt in zip(chosen, salts_of(seed, len(chosen)), strict=True):
+        drawn, some = _draw_salts(len(chosen))
+        for position, salt in zip(chosen, some, strict=True):
             salts[position] = salt
         sections.append(
             seal(
                 RAWS, class_name, runs_of(chosen, count), [draft.raws[p] or b"" for p in chosen],
-                salts=seed, heads=(), key=keys[class_name, RAWS], log_id=log_id, compressor=compressor,
+                salts=drawn, heads=(), key=keys[class_name, RAWS], log_id=log_id, compressor=compressor,
             )
         )  # fmt: skip
     return salts, sections
+
+
+def _draw_salts(count: int) -> tuple[bytes | list[bytes], list[bytes]]:
+    """What a section keeps, and the salts that follow from it: a seed, or for one item its salt, in as many bytes."""
+    drawn = os.urandom(32)
+    if count == 1:
+        return [drawn], [drawn]
+    return drawn, salts_of(drawn, count)
 
 
 def _heads_at(heads: Heads, positions: Sequence[int]) -> Heads:

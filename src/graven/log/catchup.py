@@ -91,6 +91,7 @@ def load_window(window: Window, *, reader: JournalReader, size: int, ids_max: in
                 marks.append(mark)
                 indexes.append(record.index)
     window.add(marks, indexes, now_us, size=size)
+    window.flush()
 
 
 def _root_at(tail: Tail, size: int) -> bytes | None:

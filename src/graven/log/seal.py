@@ -83,7 +83,7 @@ def seal(
     log_id: bytes,
     compressor: zstd.ZstdCompressor | None = None,
 ) -> Section:
-    """One sealed section. `salts` is the section's seed, or, when a section is rewritten, its list of salts."""
+    """One sealed section. `salts` is its seed, or its list of salts: of one item, or of a section rewritten."""
     count = len(items)
     prefix = b"\x01" + salts if isinstance(salts, bytes) else b"\x02" + b"".join(salts)
     parts: list[bytes] = []

@@ -122,11 +122,10 @@ class Window:
         return found
 
     def add(self, fingerprints: Sequence[int], indexes: Sequence[int], now_us: int, *, size: int) -> None:
-        """Remember ids of a committed block, each with its event's index, and write them behind the others on disk.
+        """Remember ids of a committed block, each with its event's index; `flush` writes them.
 
         The caller leaves out what would be more than `CANDIDATES_MAX` of one fingerprint. `size` is the log's after the
-        block. A failed write is no failure of the log: it is tried again with the next block, and what a file lacks at
-        a start is read from the journal.
+        block.
         """
         if indexes:
             self._covered = indexes[-1] + 1
@@ -147,7 +146,15 @@ class Window:
             _insert(generation, array("Q", fingerprints[now]), array("Q", indexes[now]))
             at += room
         self._drop_old(now_us)
-        self._flush()
+
+    def flush(self) -> None:
+        """Write what came since behind the rest on disk.
+
+        A failed write is no failure of the log: it is tried again with the next, and what a file lacks at a start is
+        read from the journal.
+        """
+        with contextlib.suppress(OSError):
+            self._write()
 
     def load(self, size: int, now_us: int) -> int:
         """Read the files back; returns the index up to which they cover the log of `size` entries.
@@ -184,6 +191,7 @@ class Window:
         self._covered = 0
 
     def close(self) -> None:
+        self.flush()
         for generation in self._generations:
             if generation.file is not None:
                 generation.file.close()
@@ -191,7 +199,7 @@ class Window:
 
     def _roll(self) -> _Generation:
         """Begin the next generation. The last one is made durable first: a crash leaves no hole between two."""
-        self._flush()
+        self.flush()
         last = self._generations[-1]
         if last.file is not None and last.written == len(last.indexes):
             with contextlib.suppress(OSError):
@@ -216,10 +224,6 @@ class Window:
         if path.exists():
             with contextlib.suppress(OSError):
                 self._files.remove(str(path))
-
-    def _flush(self) -> None:
-        with contextlib.suppress(OSError):
-            self._write()
 
     def _write(self) -> None:
         for generation in self._generations:

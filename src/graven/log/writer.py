@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -31,6 +32,7 @@ from graven.log.block import Built, SectionKeys, build
 from graven.log.certificates import Certificates
 from graven.log.opened import open_receipt_for
 from graven.log.plan import Plan, Planner
+from graven.log.promise import PromiseAhead
 from graven.log.reader import JournalReader
 from graven.log.registers import Registers
 from graven.log.seal import ZSTD_LEVEL, DataKey, zstd
@@ -103,10 +105,12 @@ class Writer:
         self._error: GravenError | None = None
         self._after_commit: list[Callable[[int], None]] = []
         self._compressor = zstd.ZstdCompressor(level=ZSTD_LEVEL)
+        self._committed_mark: Mark | None = None
         self._keys: SectionKeys = {}
         if state.segment is not None:
             self._keys = _open_keys(state.keyring, state.segment.header)
         self._planner = Planner(state.window, state.reader, clock)
+        self._ahead = PromiseAhead(state.receipts)
         self._classes = frozenset(state.classes)
         self._thread = threading.Thread(target=self._run, name="graven-writer", daemon=True)
 
@@ -134,7 +138,8 @@ class Writer:
         return self.state.certificates.note
 
     def after_commit(self, callback: Callable[[int], None]) -> None:
-        """Call `callback(size)` on the writer's thread after each commit. It must be quick and not raise."""
+        """Call `callback(size)` on the writer's thread after each commit, once its answers are on their way. It must be
+        quick and not raise."""
         self._after_commit.append(callback)
 
     def submit(self, batch: Batch, done: Done) -> None:
@@ -194,6 +199,7 @@ class Writer:
             self._ready.notify()
         if self._thread.ident is not None:
             self._thread.join()
+        self._ahead.stop()
         if self.state.segment is not None:
             self.state.segment.close()
         self.state.mark.close()
@@ -201,6 +207,7 @@ class Writer:
 
     def _run(self) -> None:
         while group := self._take():
+            before = self.state.tail.size
             try:
                 answers = self._commit(group)
             except Busy as error:
@@ -215,6 +222,18 @@ class Writer:
                 failed = Broken(f"an answer could not be delivered: {type(error).__name__}: {error}")
                 with contextlib.suppress(Exception):
                     self.wake(self._fail((), failed))
+            try:
+                self._tidy(before)
+            except Exception as error:
+                self.halt(Broken(f"the writer stopped: {type(error).__name__}: {error}"))
+
+    def _tidy(self, before: int) -> None:
+        """What nobody waits for."""
+        self.state.window.flush()
+        size = self.state.tail.size
+        if size > before:
+            for callback in self._after_commit:
+                callback(size)
 
     def _take(self) -> list[tuple[Batch, Done]]:
         group: list[tuple[Batch, Done]] = []
@@ -250,11 +269,16 @@ class Writer:
         plan, placed = self._planner.plan(
             batches, start=state.tail.size, last_received_us=state.last_received_us, riders=list(riders.values())
         )
-        built = self._append(plan) if plan.events else None
-        if built is not None:
+        built: Built | None = None
+        if plan.events:
+            try:
+                built = self._append(plan, is_alone=len(group) == 1 and not self._queue)
+            except BaseException:
+                self._ahead.drop()
+                raise
             self._arrived(riders)
         state.last_received_us = batches[-1].received_us
-        receipt = self._receipt()
+        receipt = self._ahead.take() or self._receipt()
         answers: list[tuple[Done, Answer]] = []
         for (batch, done), (first, fresh, duplicates) in zip(group, placed, strict=True):
             opened = None
@@ -267,12 +291,10 @@ class Writer:
             answers.append(
                 (done, Committed(fresh, first if fresh else None, duplicates, state.tail.size, receipt, opened))
             )
-        for callback in self._after_commit:
-            callback(state.tail.size)
         return answers
 
-    def _append(self, plan: Plan) -> Built:
-        """One durable frame. Nothing of the state changes unless it is."""
+    def _append(self, plan: Plan, *, is_alone: bool) -> Built:
+        """One durable frame. Nothing of the state changes unless it is. If nobody else waits, its receipt is begun."""
         state, now_us = self.state, self._clock.now_us()
         names = set(plan.classes)
         if state.segment is None or self._is_full(state.segment, now_us) or not self._has_keys(names):
@@ -282,7 +304,7 @@ class Writer:
         extended, completed = state.tail.range.extend(built.leaves)
         root = extended.root()
         data = frame.encode_block(start=plan.start, count=len(plan.events), root=root, sections=built.sections)
-        state.segment.append(data, plan.start)
+        state.segment.append(data, plan.start, partial(self._promise, extended.size, root) if is_alone else None)
         self._committed(plan, built, extended, root, completed, now_us)
         return built
 
@@ -297,8 +319,9 @@ class Writer:
     ) -> None:
         state = self.state
         state.tail.add(extended, completed, built.entries)
+        self._committed_mark = mark = Mark(extended.size, root)
         try:
-            state.mark.write(Mark(extended.size, root))
+            state.mark.write(mark)
             state.window.add(plan.fingerprints, plan.indexes, now_us, size=extended.size)
         except OSError as error:
             raise Broken("the log's state could not be written", place=error.strerror or "") from None
@@ -363,14 +386,22 @@ class Writer:
             (name, _KINDS[kind]): DataKey(key_id, AESGCM(key)) for (name, kind), (key_id, key) in generated.items()
         }
 
+    def _promise(self, size: int, root: bytes) -> None:
+        self._cover(size)
+        self._ahead.begin(size, root)
+
     def _receipt(self) -> bytes:
-        size = self.state.tail.size
+        tree, mark = self.state.tail.range, self._committed_mark
+        self._cover(tree.size)
+        root = mark.root if mark is not None and mark.size == tree.size else tree.root()
+        return self.state.receipts.sign(tree.size, root)
+
+    def _cover(self, size: int) -> None:
         try:
             self.state.certificates.cover(size)
         except OSError as error:
             place = f"{error.filename}: {error.strerror}"
             raise Broken("the certificate of the receipt key could not be kept", place=place) from None
-        return self.state.receipts.sign(size, self.state.tail.range.root())
 
 
 _KINDS = {"event": EVENTS, "raw": RAWS}

@@ -116,10 +116,11 @@ class Intake:
                 if isinstance(answer, GravenError):
                     status, text, headers = self._refuse(answer)
                 else:
-                    self._count(answer, parsed, asked.source.name, len(body), perf_counter() - queued_s)
                     status, text, headers = 200, self._answers.write(answer, "committed"), _NO_HEADERS
+                respond(status, text, headers)  # first: the client waits, the counters do not
                 self._live.metrics.requests.add(1, PATH, str(status))
-                respond(status, text, headers)
+                if isinstance(answer, Committed):
+                    self._count(answer, parsed, asked.source.name, len(body), perf_counter() - queued_s)
 
             self._submit(asked, parsed, received_us, done)
         except Exception as error:
