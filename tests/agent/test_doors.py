@@ -91,6 +91,10 @@ def test_the_chain(sender: Sender) -> None:
     (told,) = acts(sender.server.directory, "graven.agent.refused")  # the others within a minute are counted
     assert told == {"agent": "host-1", "why": "replay", "since": 1}
     assert then.sequence == 2
+    row = next(one for one in sender.server.control.sources() if one["name"] == "host-1")
+    did = row["activity"]
+    assert (did["gaps"], did["replays"], did["forks"], did["forged"], did["events"]) == (1, 1, 2, 0, 7)
+    assert (row["state"], row["agent"]["sequence"], did["heartbeat"]) == ("seen", 9, None)
 
 
 def test_the_very_same_batch_is_answered_and_not_stored(sender: Sender) -> None:
@@ -155,12 +159,16 @@ def test_a_heartbeat_cannot_be_shown_again(sender: Sender) -> None:
     assert first.status == 409
     challenge = msgspec.json.decode(b'"' + first.json()["position"]["challenge"].encode() + b'"', type=bytes)
     assert beat(challenge).status == 200
+    row = next(one for one in sender.server.control.sources() if one["name"] == "host-1")
+    assert row["activity"]["heartbeat"] and row["activity"]["clock_ahead_ms"] < -60_000
     assert beat(challenge).status == 409
     assert beat(challenge, signer=make_identity("host-1")).status == 401
     assert len(acts(sender.server.directory, "graven.agent.skew")) == 1  # 2023 is long ago
     again = beat(NO_BATCH).json()["position"]["challenge"]
     assert beat(msgspec.json.decode(f'"{again}"', type=bytes), "goodbye").status == 200
     assert acts(sender.server.directory, "graven.agent.goodbye") == [{"agent": "host-1", "sequence": 0}]
+    row = next(one for one in sender.server.control.sources() if one["name"] == "host-1")
+    assert (row["state"], row["agent"]["ended"]) == ("gone", True)
 
 
 def test_who_may_be_enrolled(sender: Sender) -> None:

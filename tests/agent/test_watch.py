@@ -8,6 +8,7 @@ import pytest
 from agent.agents import acts
 from graven.app import Log, create_log
 from graven.log import admin
+from graven.server.rows import state_of
 from graven.server.watch import Watch
 
 
@@ -35,6 +36,8 @@ def test_silent_once_and_back(log: Log) -> None:
     for second in (30, 59, 61, 62, 500):
         now.s = second
         watch.sweep(log)
+    assert state_of(log.registers.sources["web"], log.registers) == "missing"
+    assert state_of(log.registers.sources["quiet"], log.registers) == "unseen"
     (silent,) = acts(log.directory, "graven.source.silent")
     assert silent == {"source": "web", "expect_s": 60, "last_heard": None}
     watch.heard("web")

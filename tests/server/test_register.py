@@ -1,10 +1,15 @@
 """Tokens and sources over HTTP."""
 
 import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from graven.app import open_view
 from graven.core.errors import BadInput
+from graven.runtime.clock import rfc3339
 from server.running import Answer, Server
 
 
@@ -30,7 +35,9 @@ def test_the_life_of_a_source(shared_server: Server, admin: str) -> None:
     retired = shared_server.ask("DELETE", "/api/v1/sources/db", token=admin).json()
     assert retired == changed | {"retired": True}
     listed = shared_server.ask("GET", "/api/v1/sources", token=admin).json()["sources"]
-    assert next(one for one in listed if one["name"] == "db") == retired
+    found = next(one for one in listed if one["name"] == "db")
+    assert found == retired | {"state": "retired", "last_seen": None, "agent": None, "activity": None}
+    assert shared_server.ask("GET", "/api/v1/sources/db", token=admin).json() == found
     again = send(shared_server, "POST", "/api/v1/sources", {"name": "db"}, admin)
     assert again.status == 400
 
@@ -74,6 +81,49 @@ def test_a_body_beyond_reason_is_refused(shared_server: Server, admin: str) -> N
     assert send(shared_server, "POST", "/api/v1/sources", {"name": "x" * 70_000}, admin).status == 413
     deep = b'{"name":' + b"[" * 60_000
     assert shared_server.ask("POST", "/api/v1/sources", deep, token=admin).status == 400
+
+
+def test_the_inventory_says_what_came_and_what_was_wrong(shared_server: Server) -> None:
+    token = shared_server.token("ingest", "read", name="counted")
+    before = shared_server.ask("GET", "/api/v1/sources/counted", token=token).json()
+    assert (before["state"], before["last_seen"], before["activity"]) == ("unseen", None, None)
+    late = (datetime.now(UTC) - timedelta(hours=2)).isoformat().replace("+00:00", "Z")
+    body = b'{"action":"a","id":"1"}\n{"action":"b","id":"2","time":"%s"}' % late.encode()
+    assert shared_server.append(body, token).status == 200
+    assert shared_server.append(body, token).status == 200
+    assert shared_server.append(b'{"no":"event"}', token).status == 400
+    assert shared_server.append(b'{"no":"event"}', token, "?on_invalid=quarantine").status == 200
+    assert shared_server.ask("POST", "/ingest", b'{"no": "event"}', token=token).status == 200
+    assert (
+        shared_server.ask("GET", "/api/v1/sources", token=shared_server.token("ingest", name="may-not")).status == 403
+    )
+    row = shared_server.ask("GET", "/api/v1/sources/counted", token=token).json()
+    did = row["activity"]
+    assert row["state"] == "seen"
+    assert (did["events"], did["duplicates"], did["quarantined"], did["refused"]) == (4, 2, 2, 1)
+    assert 7_200_000 <= did["lag_ms"] < 7_260_000
+    assert did["rate_1m"] > 0 and did["clock_ahead_ms"] is None
+    assert row["last_seen"] >= did["since"]
+    assert shared_server.ask("GET", "/api/v1/sources/nobody", token=token).status == 404
+
+
+def test_when_a_source_was_heard_outlives_a_crash(tmp_path: Path) -> None:
+    with Server(tmp_path / "log") as server:
+        token = server.token("ingest", "read", name="web")
+        server.append(b'{"action":"a"}', token)
+        seen = server.ask("GET", "/api/v1/sources/web", token=token).json()["last_seen"]
+        shutil.copytree(
+            tmp_path / "log", tmp_path / "crashed", ignore=shutil.ignore_patterns("*.sock")
+        )  # as kill -9 leaves it
+        shutil.copytree(tmp_path / "log.keys", tmp_path / "crashed.keys")
+    assert seen
+    with Server(tmp_path / "crashed") as again:
+        row = again.ask("GET", "/api/v1/sources/web", token=token).json()
+        assert (row["last_seen"], row["state"], row["activity"]) == (seen, "seen", None)
+    (tmp_path / "log" / "state" / "registers.json").unlink()  # a snapshot may go; the journal says it
+    with open_view(tmp_path / "log") as view:
+        registers = view.registers()
+        assert rfc3339(registers.heard[registers.sources["web"].number]) == seen
 
 
 def test_numbers_are_given_once(shared_server: Server, admin: str) -> None:

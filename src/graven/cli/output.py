@@ -46,6 +46,14 @@ def print_json(value: Mapping[str, object]) -> None:
     click.echo(dump_json(value))
 
 
+def print_done(row: Mapping[str, object], text: str, *, as_json: bool) -> None:
+    """What was done: the row of what it was done to, or a line that may hold any text."""
+    if as_json:
+        print_json(row)
+    else:
+        print_line(shown(text))
+
+
 def print_bytes(data: bytes) -> None:
     """Bytes as they are: notes, proofs and evidence, which are text of our own."""
     sys.stdout.flush()

@@ -7,11 +7,13 @@ import click
 
 from graven.cli.listing import print_table, read_rows
 from graven.cli.options import Decorator, dir_option, json_option
-from graven.cli.output import print_json, print_line, shown
+from graven.cli.output import print_done, print_fields, print_json, print_line, shown
+from graven.cli.sources_shown import source_lines, table_row
 from graven.cli.writing import open_writing, source_rows
 from graven.core.errors import BadInput
 from graven.log.admin import EXPECT_S_MAX
 from graven.log.registers import GRADES
+from graven.runtime.clock import SystemClock
 
 
 def _fields(function: Any) -> Any:
@@ -31,42 +33,65 @@ def _fields(function: Any) -> Any:
     return function
 
 
+_within = click.option(
+    "--within-s", type=click.IntRange(1, EXPECT_S_MAX), metavar="N", help="Something is due every N seconds."
+)
+
+
 @click.group("source")
 def command() -> None:
-    """Register, change and retire producers of events. Each change is an event of the log."""
+    """Producers of events: which are expected, which are there, how they do. Each change is an event of the log."""
 
 
 @command.command("list")
 @dir_option
+@click.option("--missing", is_flag=True, help="Only those that are expected and silent.")
 @json_option
-def list_(directory: Path, as_json: bool) -> None:
-    """List the sources."""
+def list_(directory: Path, missing: bool, as_json: bool) -> None:
+    """List the sources, expected and seen: when each was last heard, how much it sends, what is wrong with it.
+
+    Rates, lag and counts are those of a running server, since its start.
+    """
     rows = read_rows(directory, lambda client: client.sources(), source_rows)
+    if missing:
+        rows = [row for row in rows if row["state"] == "missing"]
     if as_json:
         print_json({"sources": rows})
         return
-    table = [
-        (
-            str(row["number"]),
-            row["name"] + (" (retired)" if row["retired"] else ""),
-            row["type"],
-            row["grade"],
-            ",".join((row["class"], *row["classes"])),
-            row["owner"],
-        )
-        for row in rows
-    ]
-    print_table(("NUMBER", "NAME", "TYPE", "GRADE", "CLASSES", "OWNER"), table)
+    now_us = SystemClock().now_us()
+    print_table(
+        ("NUMBER", "NAME", "STATE", "SEEN", "EVENTS/S", "LAG", "TROUBLE", "TYPE", "GRADE", "CLASSES", "OWNER"),
+        [table_row(row, now_us) for row in rows],
+    )
+
+
+@command.command("show")
+@click.argument("name", metavar="NAME")
+@dir_option
+@json_option
+def show(name: str, directory: Path, as_json: bool) -> None:
+    """Show all there is to say of the source NAME."""
+    rows = read_rows(directory, lambda client: client.sources(), source_rows)
+    row = next((row for row in rows if row["name"] == name), None)
+    if row is None:
+        raise BadInput(f"no source is called {name!r}", mend="graven source list")
+    if as_json:
+        print_json(row)
+    else:
+        print_line(shown(f"{row['name']}, source {row['number']}: {row['state']}"))
+        print_fields(source_lines(row, SystemClock().now_us()))
 
 
 @command.command("add")
 @click.argument("name", metavar="NAME")
 @dir_option
 @_fields
+@_within
 @json_option
 def add(
     name: str,
     directory: Path,
+    within_s: int | None,
     kind: str | None,
     owner: str | None,
     grade: str | None,
@@ -76,6 +101,8 @@ def add(
 ) -> None:
     """Register the source NAME. Its number is given once and stands in the head of each of its events."""
     fields = _given(kind, owner, grade, class_name, classes)
+    if within_s is not None:
+        fields["expect_s"] = within_s
     with open_writing(directory) as log:
         row = log.add_source(name, **fields)
     _print(row, "registered", as_json=as_json)
@@ -128,7 +155,7 @@ def retire(name: str, directory: Path, as_json: bool) -> None:
 @command.command("expect")
 @click.argument("name", metavar="NAME")
 @dir_option
-@click.option("--within-s", type=click.IntRange(1, EXPECT_S_MAX), metavar="N", help="Something is due every N seconds.")
+@_within
 @click.option("--never", is_flag=True, help="Nothing is expected of it any more.")
 @json_option
 def expect(name: str, directory: Path, within_s: int | None, never: bool, as_json: bool) -> None:
@@ -151,10 +178,7 @@ def revoke(name: str, directory: Path, as_json: bool) -> None:
     """Revoke the key of the agent NAME: nothing it signs is taken. The name may be enrolled again, with a new key."""
     with open_writing(directory) as log:
         row = log.revoke_agent(name)
-    if as_json:
-        print_json(row)
-    else:
-        print_line(f"revoked the key of {shown(row['name'])}")
+    print_done(row, f"revoked the key of {row['name']}", as_json=as_json)
 
 
 def _given(
@@ -167,7 +191,4 @@ def _given(
 
 
 def _print(row: dict[str, Any], done: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json(row)
-    else:
-        print_line(f"{done} {shown(row['name'])}, source {row['number']}")
+    print_done(row, f"{done} {row['name']}, source {row['number']}", as_json=as_json)

@@ -6,7 +6,7 @@ import click
 
 from graven.cli.listing import print_table, read_rows
 from graven.cli.options import dir_option, json_option
-from graven.cli.output import print_json, print_line, shown
+from graven.cli.output import print_done, print_json
 from graven.cli.times import parse_expiry
 from graven.cli.writing import open_writing, token_rows
 from graven.log.admin import parse_scopes
@@ -34,10 +34,7 @@ def create(directory: Path, name: str, scopes: str, owner: str, expires: str | N
     expires_us = parse_expiry(expires, now_us=SystemClock().now_us()) if expires is not None else None
     with open_writing(directory) as log:
         made = log.create_token(name, parse_scopes(scopes), owner=owner, expires_us=expires_us)
-        if as_json:
-            print_json(made)
-        else:
-            print_line(made["secret"])
+        print_done(made, made["secret"], as_json=as_json)
 
 
 @command.command("list")
@@ -72,7 +69,4 @@ def revoke(token: str, directory: Path, as_json: bool) -> None:
     """Revoke the token with this name or id. It is refused from now on."""
     with open_writing(directory) as log:
         row = log.revoke_token(token)
-    if as_json:
-        print_json(row)
-    else:
-        print_line(f"revoked {shown(row['name'])} ({row['id']})")
+    print_done(row, f"revoked {row['name']} ({row['id']})", as_json=as_json)

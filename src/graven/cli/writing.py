@@ -177,21 +177,23 @@ def token_rows(registers: Registers, directory: Path) -> list[Answer]:
 
 
 def source_rows(registers: Registers) -> list[Answer]:
-    """Every source, as a server answers."""
-    return [_source_row(source) for source in registers.sources.values()]
+    """Every source, as a server answers, without what only a server knows."""
+    from graven.server.rows import inventory_row
+
+    return [inventory_row(source, registers) for source in registers.sources.values()]
 
 
 # How the server writes rows. It loads a web framework, 0.2 s: only who needs rows pays for it.
 
 
 def _token_row(token: Token, last_used_us: int | None = None) -> Answer:
-    from graven.server.register import token_row
+    from graven.server.rows import token_row
 
     return token_row(token, last_used_us)
 
 
 def _source_row(source: Source) -> Answer:
-    from graven.server.register import source_row
+    from graven.server.rows import source_row
 
     return source_row(source)
 

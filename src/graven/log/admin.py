@@ -125,9 +125,10 @@ def add_source(
     grade: str = "authenticated sender",
     class_name: str = "default",
     classes: Sequence[str] = (),
+    expect_s: int | None = None,
     actor: Actor | None = None,
 ) -> Source:
-    """Register a source. `declared` are the log's classes.
+    """Register a source. `declared` are the log's classes; something is expected of it every `expect_s` seconds.
 
     Raises:
         BadInput: a name that is taken or not allowed, an unknown grade, a class that is not declared.
@@ -135,7 +136,8 @@ def add_source(
     with log.one_act():
         if name in log.registers.sources:
             raise BadInput(f"there is a source called {name!r} already", mend="choose another name, or change it")
-        source = Source(log.registers.next_source_number(), name, type, owner, grade, class_name, tuple(classes))
+        number = log.registers.next_source_number()
+        source = Source(number, name, type, owner, grade, class_name, tuple(classes), expect_s=expect_s or None)
         _check_source(source, declared)
         log.append_act(acts.SOURCE_CREATE, msgspec.to_builtins(source), actor=actor)
     return source

@@ -5,7 +5,7 @@ journal's at that size is thrown away, and the state is rebuilt from the events 
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,9 @@ from graven.log.seal import unseal
 from graven.log.tail import Tail
 from graven.log.window import CANDIDATES_MAX, Window
 
+HEARD_ENTRIES_MAX = 10_000
+"""How far back heads are read for when each source was last heard, where no snapshot says it."""
+
 FindKey = Callable[[bytes, int | None], AESGCM | None]
 
 
@@ -35,7 +38,8 @@ _decode_id = msgspec.json.Decoder(_Id).decode
 def load_registers(
     path: Path, key: bytes, *, reader: JournalReader, find_key: FindKey, log_id: bytes, tail: Tail | None, size: int
 ) -> Registers:
-    """The registers as of `size`: the snapshot if its cursor is on this journal, then every later act of Graven's.
+    """The registers as of `size`: the snapshot if its cursor is on this journal, then every later act of Graven's, and
+    when each source was heard.
 
     `tail` None means the caller only reads, and believes a sealed snapshot's cursor.
     """
@@ -47,6 +51,8 @@ def load_registers(
             registers = found[0]
     for index, event in self_events(reader, find_key, log_id, registers.size, size):
         registers.apply(index, event)
+    for source, received_us in _heard(reader, find_key, log_id, max(registers.size, size - HEARD_ENTRIES_MAX), size):
+        registers.hear(source, received_us)
     registers.size = size
     return registers
 
@@ -69,6 +75,17 @@ def self_events(
                 if index >= start and head.source == SELF_SOURCE:
                     out.append((index, event))
     return out
+
+
+def _heard(reader: JournalReader, find_key: FindKey, log_id: bytes, start: int, size: int) -> Iterator[tuple[int, int]]:
+    """(source, when received) of the runs of events in [start, size), in order within a section."""
+    for place in reader.places(start, size) if start < size else ():
+        for section in reader.sections(place):
+            key = find_key(section.key_id, place.segment.start) if section.kind == EVENTS else None
+            if key is not None:
+                clear = unseal(section, key=key, log_id=log_id, place=str(place))
+                for _, source, received_us in clear.heads:
+                    yield source, received_us
 
 
 def load_window(window: Window, *, reader: JournalReader, size: int, ids_max: int, now_us: int) -> None:

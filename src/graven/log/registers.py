@@ -112,6 +112,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     source_floor: int = 0
     anchored: tuple[str, ...] = ()
     cosigned_us: int = 0
+    heard: dict[int, int] = {}
 
 
 class Registers:
@@ -131,6 +132,8 @@ class Registers:
         """By name, which is that of their source."""
         self.silent: frozenset[str] = frozenset()
         """Names of sources that were found silent and are not back."""
+        self.heard: dict[int, int] = {}
+        """Number of a source → when its last event was received, µs; of those that are known to have sent any."""
         self.config: Mapping[str, str] = {}
         self.config_sha256 = ""
         self.running_since: int | None = None
@@ -165,6 +168,10 @@ class Registers:
 
     def _highest_source(self) -> int:
         return max((source.number for source in self.sources.values()), default=0)
+
+    def hear(self, source: int, received_us: int) -> None:
+        """An event of this source was received then. On the writer's thread."""
+        self.heard[source] = received_us
 
     def apply(self, index: int, event: bytes) -> None:
         """Take in one event of source 0. Anything that is no act of Graven's is passed over."""
@@ -246,7 +253,7 @@ class Registers:
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
                 dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
                 self.kit_segment, tuple(self.agents.values()), tuple(self.silent), self.coming, self.handovers,
-                self._source_floor, self.anchored, self.cosigned_us,
+                self._source_floor, self.anchored, self.cosigned_us, dict(self.heard),
             )
         )  # fmt: skip
         if self._applied > mark.size:
@@ -276,6 +283,7 @@ class Registers:
         registers.silent = frozenset(saved.silent)
         registers.coming, registers.handovers = saved.coming, saved.handovers
         registers.anchored, registers.cosigned_us = saved.anchored, saved.cosigned_us
+        registers.heard = saved.heard
         return registers, Mark(saved.size, bytes.fromhex(saved.root))
 
     def _set_source(self, row: dict[str, Any]) -> None:

@@ -278,6 +278,8 @@ class Writer:
                 raise
             self._arrived(riders)
         state.last_received_us = batches[-1].received_us
+        for batch in batches:
+            state.registers.hear(batch.source, batch.received_us)
         receipt = self._ahead.take() or self._receipt()
         answers: list[tuple[Done, Answer]] = []
         for (batch, done), (first, fresh, duplicates) in zip(group, placed, strict=True):

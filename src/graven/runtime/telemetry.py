@@ -16,10 +16,11 @@ import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TextIO
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from graven.runtime.terminal import escape_for_terminal
@@ -29,6 +30,10 @@ METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _COMMIT_BOUNDS_S = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1, 2, 5, 10)
 _GROUP_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 4_000, 8_000, 16_000)
 _TRACE_FRAMES_MAX = 20
+
+SERIES_MAX = 1_000
+"""Of one metric: what else there is counts under OTHER, so that no sender makes the metrics grow."""
+OTHER = "(other)"
 
 
 class JsonFormatter(logging.Formatter):
@@ -72,14 +77,19 @@ def get_logger(name: str) -> logging.Logger:
 
 
 class Tally(Collector):
-    """A counter by labels. One thread adds."""
+    """A counter by labels, at most SERIES_MAX of them. One thread adds."""
 
     def __init__(self, name: str, meaning: str, *labels: str) -> None:
         self._name, self._meaning, self._labels = name, meaning, labels
         self._values: dict[tuple[str, ...], float] = {} if labels else {(): 0}
 
     def add(self, amount: float = 1, *labels: str) -> None:
-        self._values[labels] = self._values.get(labels, 0) + amount
+        value = self._values.get(labels)
+        if value is None:
+            if len(self._values) >= SERIES_MAX:
+                labels = (OTHER,) * len(labels)
+            value = self._values.get(labels, 0)
+        self._values[labels] = value + amount
 
     def value(self, *labels: str) -> float:
         """What was counted so far."""
@@ -89,6 +99,19 @@ class Tally(Collector):
         family = CounterMetricFamily(self._name, self._meaning, labels=self._labels)
         for labels, value in list(self._values.items()):
             family.add_metric(labels, value)
+        return (family,)
+
+
+class Listing(Collector):
+    """A gauge of things that come and go, by name: `read()` is asked at each scrape; the first SERIES_MAX are shown."""
+
+    def __init__(self, name: str, meaning: str, label: str, read: Callable[[], Iterable[tuple[str, float]]]) -> None:
+        self._name, self._meaning, self._label, self._read = name, meaning, label, read
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._meaning, labels=[self._label])
+        for name, value in islice(self._read(), SERIES_MAX):
+            family.add_metric([name], value)
         return (family,)
 
 
@@ -139,6 +162,10 @@ class Metrics:
         """A gauge whose value is `read()`, called at each scrape, on the scraping thread."""
         gauge = Gauge(name, meaning, list(labels), registry=self.registry)
         (gauge.labels(**labels) if labels else gauge).set_function(read)
+
+    def watch_each(self, name: str, meaning: str, label: str, read: Callable[[], Iterable[tuple[str, float]]]) -> None:
+        """A gauge for each (name, value) that `read()` gives, within bounds."""
+        self.registry.register(Listing(name, meaning, label, read))
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""

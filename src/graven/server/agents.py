@@ -126,6 +126,8 @@ class Agents:
         if not answered:  # a heartbeat somebody kept cannot be shown again
             return self._position(log, agent.name, 409)
         self._live.watch.heard(agent.name)
+        now_us = log.clock.now_us()
+        self._live.activity.beat(agent.name, beat.time_us - now_us, now_us)
         self._note_skew(log, agent.name, beat.time_us)
         if beat.word == "goodbye" and not log.registers.agents[agent.name].ended:
             log.append_act(acts.AGENT_GOODBYE, {"agent": agent.name, "sequence": beat.sequence})
@@ -149,6 +151,7 @@ class Agents:
     def refuse(self, log: Log, agent: Agent, why: str, what: str) -> Refused:
         """The refusal of what is said to be an agent's; now and then an event says so, too. Not on the loop."""
         now_s = monotonic()
+        self._live.activity.wrong(agent.name, why, log.clock.now_us())
         with self._lock:
             told_s, count = self._refused.get(agent.name, (-REFUSED_PAUSE_S, 0))
             tell = now_s - told_s >= REFUSED_PAUSE_S
@@ -241,8 +244,12 @@ class BatchDoor:
                 committed = await _commit(live.taking(), batch)
             finally:
                 share.give_back()
-        live.watch.heard(agent.name)
-        self._count(agent.name, committed, found, len(body))
+        live.count(
+            agent.name, committed, events=batch.events[: len(found)] or batch.events, size_bytes=len(body),
+            received_us=received_us, quarantined=sum(1 for one in found if one.quarantined),
+        )  # fmt: skip
+        if verdict.gap:
+            live.activity.gap(agent.name, received_us)
         if statement.time_us > received_us:
             await loop.run_in_executor(live.parses, self._agents.took, log, agent.name, statement.time_us)
         return 200, self._answer(log, agent.name, committed=committed)
@@ -279,15 +286,6 @@ class BatchDoor:
             [one.raw for one in found] + [note],
             acts=batch_acts(agent, statement, verdict, now_us=received_us),
         ), found  # fmt: skip
-
-    def _count(self, source: str, committed: Committed, found: Sequence[Normalised], size: int) -> None:
-        metrics = self._live.metrics
-        metrics.accepted.add(committed.accepted, source)
-        metrics.bytes.add(size)
-        if committed.duplicates:
-            metrics.duplicates.add(len(committed.duplicates), source)
-        if quarantined := sum(1 for one in found if one.quarantined):
-            metrics.quarantined.add(quarantined)
 
     def _answer(
         self, log: Log, name: str, *, committed: Committed | None = None, error: GravenError | None = None

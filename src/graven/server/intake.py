@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from graven.app import Log
-from graven.core.errors import Broken, Busy, GravenError
+from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.event import Parsed, parse_body
 from graven.log.registers import Source
 from graven.log.types import Committed
@@ -101,6 +101,7 @@ class Intake:
         False, and nothing has happened: it is one that must wait (see `__call__`).
         """
         live, bytes_max = self._live, min(LARGE_BYTES, self._live.config.intake.max_request_bytes)
+        asked: _Asked | None = None
         try:
             head = _read_head(scope["headers"])
             if head.encoding or head.length is None or len(body) > bytes_max or not live.allowance.has_room(len(body)):
@@ -120,10 +121,12 @@ class Intake:
                 respond(status, text, headers)  # first: the client waits, the counters do not
                 self._live.metrics.requests.add(1, PATH, str(status))
                 if isinstance(answer, Committed):
-                    self._count(answer, parsed, asked.source.name, len(body), perf_counter() - queued_s)
+                    self._count(answer, parsed, asked, received_us, len(body), perf_counter() - queued_s)
 
             self._submit(asked, parsed, received_us, done)
         except Exception as error:
+            if asked is not None:
+                self._note_refused(asked, error)
             status, text, headers = self._refuse(error)
             self._live.metrics.requests.add(1, PATH, str(status))
             respond(status, text, headers)
@@ -145,12 +148,15 @@ class Intake:
             live.taking()
             queued_s = perf_counter()
             self._submit(asked, parsed, received_us, partial(_settle, answer))
+        except BadInput as error:
+            self._note_refused(asked, error)
+            raise
         finally:
             share.give_back()
         committed = await answer
         if isinstance(committed, GravenError):
             raise committed
-        self._count(committed, parsed, asked.source.name, len(body), perf_counter() - queued_s)
+        self._count(committed, parsed, asked, received_us, len(body), perf_counter() - queued_s)
         state = "committed"
         if asked.options.wait_published and await live.publications.wait(asked.log, committed.size):
             state = "published"
@@ -184,16 +190,18 @@ class Intake:
         work = partial(parse_body, body, content_type, on_invalid=on_invalid)
         return await asyncio.get_running_loop().run_in_executor(self._live.parses, work)
 
-    def _count(self, committed: Committed, parsed: Parsed, source: str, size: int, took_s: float) -> None:
-        self._live.watch.heard(source)
-        metrics = self._live.metrics
-        metrics.accepted.add(committed.accepted, source)
-        metrics.bytes.add(size)
-        metrics.commit_s.observe(took_s)
-        if committed.duplicates:
-            metrics.duplicates.add(len(committed.duplicates), source)
-        if parsed.raws is not None:
-            metrics.quarantined.add(len(parsed.quarantined))
+    def _count(
+        self, committed: Committed, parsed: Parsed, asked: "_Asked", received_us: int, size: int, took_s: float
+    ) -> None:
+        self._live.count(
+            asked.source.name, committed, events=parsed.slices, size_bytes=size, received_us=received_us,
+            quarantined=len(parsed.quarantined) if parsed.raws is not None else 0, took_s=took_s,
+        )  # fmt: skip
+
+    def _note_refused(self, asked: "_Asked", error: Exception) -> None:
+        """What a source sent was refused for what was in it, if that is why."""
+        if isinstance(error, BadInput):
+            self._live.activity.refused(asked.source.name, asked.log.clock.now_us())
 
     def _refuse(self, error: Exception) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         if not isinstance(error, GravenError):

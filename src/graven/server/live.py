@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
@@ -18,9 +18,11 @@ from graven.config import Config
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Broken, Busy
 from graven.log.history import checkpoint_time_s
+from graven.log.types import Committed
 from graven.log.view import events_only_here
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import Metrics, get_logger
+from graven.server.activity import Activity
 from graven.server.body import Allowance
 from graven.server.copying import watch_copy
 from graven.server.watch import Watch
@@ -109,6 +111,7 @@ class Live:
         self.publications = Publications()
         self.pipeline = build_pipeline(config)
         self.watch = Watch()
+        self.activity = Activity()
 
     @property
     def uptime_s(self) -> float:
@@ -128,6 +131,33 @@ class Live:
         if log.writer.error is not None:
             raise log.writer.error
         return log
+
+    def count(
+        self,
+        source: str,
+        committed: Committed,
+        *,
+        events: Sequence[bytes],
+        size_bytes: int,
+        received_us: int,
+        quarantined: int = 0,
+        took_s: float | None = None,
+    ) -> None:
+        """A request of this source is durable. On the loop."""
+        duplicates, metrics = len(committed.duplicates), self.metrics
+        self.watch.heard(source)
+        self.activity.took(
+            source, now_us=received_us, events=committed.accepted, duplicates=duplicates, quarantined=quarantined,
+            last=events[-1],
+        )  # fmt: skip
+        metrics.accepted.add(committed.accepted, source)
+        metrics.bytes.add(size_bytes)
+        if took_s is not None:
+            metrics.commit_s.observe(took_s)
+        if duplicates:
+            metrics.duplicates.add(duplicates, source)
+        if quarantined:
+            metrics.quarantined.add(quarantined)
 
     def check_ready(self) -> None:
         """Raises why events cannot be appended and published now."""
@@ -193,6 +223,10 @@ class Live:
             watch("graven_witnesses_short", meaning, lambda: float(not panel.numbers[2]))
         self._watch_anchors(log)
         watch_copy(self.metrics, log)
+        registers = log.registers
+        watch("graven_sources_missing", "Expected sources that are silent.", lambda: len(registers.silent))
+        meaning = "Since an expected source was heard."
+        self.metrics.watch_each("graven_source_age_seconds", meaning, "source", lambda: self._ages(log))
         watch("graven_queue_events", "Events queued for the writer.", lambda: writer.queued[0])
         watch("graven_queue_bytes", "Bytes queued for the writer.", lambda: writer.queued[1])
         watch("graven_bodies_in_flight_bytes", "Memory of bodies on their way in.", lambda: self.allowance.taken_bytes)
@@ -204,6 +238,13 @@ class Live:
         watch("graven_window_ids_max", "Ids it holds at most.", lambda: self.config.idempotency.max_ids)
         watch("graven_window_age_seconds", "How far back the window reaches now.", window_age_s)
         watch("graven_window_bound_seconds", "How far back it reaches at most.", lambda: window.window_us / 1e6)
+
+    def _ages(self, log: Log) -> Iterator[tuple[str, float]]:
+        """(expected source, seconds since it was last heard) of those that ever were."""
+        registers, now_us = log.registers, log.clock.now_us()
+        for source in list(registers.sources.values()):
+            if source.expect_s is not None and not source.retired and source.number in registers.heard:
+                yield source.name, max(0.0, (now_us - registers.heard[source.number]) / 1e6)
 
     def _watch_anchors(self, log: Log) -> None:
         watch, anchoring, clock = self.metrics.watch, log.anchoring, log.clock

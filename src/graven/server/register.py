@@ -9,12 +9,13 @@ from starlette.responses import Response
 
 from graven.core.errors import BadInput
 from graven.log import admin
-from graven.log.admin import ADMIN
+from graven.log.admin import ADMIN, READ
 from graven.log.agents import revoke_agent
-from graven.log.registers import Token
+from graven.log.registers import Source, Token
 from graven.server.access import TokenUses
+from graven.server.answers import Refused
 from graven.server.routes import Ask, Endpoint, json_response
-from graven.server.rows import agent_row, source_row, token_row
+from graven.server.rows import agent_row, inventory_row, source_row, token_row
 
 __all__ = ["Register", "source_row", "token_row"]
 
@@ -39,6 +40,7 @@ class NewSource(Struct, forbid_unknown_fields=True):
     grade: str = "authenticated sender"
     class_name: str = msgspec.field(default="default", name="class")
     classes: _Names = []
+    expect_s: int | None = None
 
 
 class SourceChange(Struct, forbid_unknown_fields=True):
@@ -63,7 +65,8 @@ class Register:
             Endpoint("GET", "/api/v1/tokens", self.tokens, ADMIN, inline=True),
             Endpoint("POST", "/api/v1/tokens", self.create_token, ADMIN),
             Endpoint("DELETE", "/api/v1/tokens/{token}", self.revoke_token, ADMIN),
-            Endpoint("GET", "/api/v1/sources", self.sources, ADMIN, inline=True),
+            Endpoint("GET", "/api/v1/sources", self.sources, READ),
+            Endpoint("GET", "/api/v1/sources/{source}", self.source, READ),
             Endpoint("POST", "/api/v1/sources", self.add_source, ADMIN),
             Endpoint("PATCH", "/api/v1/sources/{source}", self.change_source, ADMIN),
             Endpoint("DELETE", "/api/v1/sources/{source}", self.retire_source, ADMIN),
@@ -89,15 +92,23 @@ class Register:
         return json_response(self._token_row(token))
 
     def sources(self, ask: Ask) -> Response:
-        """Every source."""
-        return json_response({"sources": [source_row(source) for source in ask.log.registers.sources.values()]})
+        """Every source: what it should be, and how it is."""
+        return json_response({"sources": [_inventory_row(ask, one) for one in ask.log.registers.sources.values()]})
+
+    def source(self, ask: Ask) -> Response:
+        """One source."""
+        source = ask.log.registers.sources.get(ask.path["source"])
+        if source is None:
+            raise Refused(404, "there is no such source", reason="not_found", mend="GET /api/v1/sources lists them")
+        return json_response(_inventory_row(ask, source))
 
     def add_source(self, ask: Ask) -> Response:
         """Register a source."""
         asked = ask.document(NewSource)
         source = admin.add_source(
             ask.live.taking(), asked.name, declared=ask.live.config.classes, type=asked.type, owner=asked.owner,
-            grade=asked.grade, class_name=asked.class_name, classes=asked.classes, actor=ask.actor,
+            grade=asked.grade, class_name=asked.class_name, classes=asked.classes, expect_s=asked.expect_s,
+            actor=ask.actor,
         )  # fmt: skip
         return json_response(source_row(source), 201)
 
@@ -120,6 +131,11 @@ class Register:
 
     def _token_row(self, token: Token) -> dict[str, object]:
         return token_row(token, self._uses.last_us(token.id))
+
+
+def _inventory_row(ask: Ask, source: Source) -> dict[str, object]:
+    log = ask.log
+    return inventory_row(source, log.registers, ask.live.activity.row(source.name, log.clock.now_us()))
 
 
 def _expiry_us(ask: Ask, expires: datetime | None) -> int | None:

@@ -240,15 +240,10 @@ class SyslogDoor:
         if isinstance(answer, GravenError):
             self._broken(ready, answer)
             return
-        self.live.watch.heard(ready.source)
-        metrics = self.live.metrics
-        metrics.accepted.add(answer.accepted, ready.source)
-        metrics.bytes.add(ready.size_bytes)
-        metrics.commit_s.observe(perf_counter() - queued_s)
-        if answer.duplicates:
-            metrics.duplicates.add(len(answer.duplicates), ready.source)
-        if ready.quarantined:
-            metrics.quarantined.add(ready.quarantined)
+        self.live.count(
+            ready.source, answer, events=ready.batch.events, size_bytes=ready.size_bytes,
+            received_us=ready.batch.received_us, quarantined=ready.quarantined, took_s=perf_counter() - queued_s,
+        )  # fmt: skip
         self._done(ready.weights, ready.size_bytes)
 
     def _broken(self, ready: _Ready, error: GravenError) -> None:

@@ -42,6 +42,8 @@ class Watch:
             registers = log.registers
             now_s, now_us = self._now_s(), log.clock.now_us()
             for source in list(registers.sources.values()):
+                if source.expect_s is None and source.name not in registers.silent:
+                    continue
                 agent = registers.agents.get(source.name)
                 expected = source.expect_s is not None and not source.retired
                 expected = expected and (agent is None or not (agent.ended or agent.revoked))

@@ -118,7 +118,10 @@ class ShippersDoor:
         committed = await answer
         if isinstance(committed, GravenError):
             raise committed
-        self._count(committed, normalised, source.name, len(call.body), perf_counter() - queued_s)
+        live.count(
+            source.name, committed, events=batch.events, size_bytes=len(call.body), received_us=received_us,
+            quarantined=sum(1 for one in normalised if one.quarantined), took_s=perf_counter() - queued_s,
+        )  # fmt: skip
         reply = parcel.reply(Outcome(normalised, committed))
         return Reply(
             reply.status, reply.body, reply.content_type, [*reply.headers, *_receipt(committed, normalised, unallowed)]
@@ -159,19 +162,6 @@ class ShippersDoor:
         if isinstance(parcel, Reply):
             return parcel, []
         return parcel, self._live.pipeline.run(parcel.delivery.records)
-
-    def _count(
-        self, committed: Committed, normalised: Sequence[Normalised], source: str, size: int, took_s: float
-    ) -> None:
-        self._live.watch.heard(source)
-        metrics = self._live.metrics
-        metrics.accepted.add(committed.accepted, source)
-        metrics.bytes.add(size)
-        metrics.commit_s.observe(took_s)
-        if committed.duplicates:
-            metrics.duplicates.add(len(committed.duplicates), source)
-        if quarantined := sum(1 for one in normalised if one.quarantined):
-            metrics.quarantined.add(quarantined)
 
 
 def batch_of(
