@@ -50,7 +50,7 @@ def test_a_token_does_what_its_scopes_say(shared_server: Server) -> None:
         ("GET", "/api/v1/events/0", None, {read, admin}),
         ("GET", "/api/v1/events/0/evidence", None, {read, admin}),
         ("GET", "/api/v1/tokens", None, {admin}),
-        ("GET", "/api/v1/sources", None, {admin}),
+        ("GET", "/api/v1/sources", None, {read, admin}),
         ("POST", "/api/v1/tokens", b'{"name":"made","scopes":["read"]}', {admin}),
     ]
     for method, target, body, allowed in asked:
