@@ -19,7 +19,7 @@ test: set-up-dev debian ## the tests, but for their long forms (PYTEST_ARGS='-k 
 	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
 
 tamper: set-up-dev debian ## the long forms: every byte flipped, every write a crash
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m slow $(PYTEST_ARGS)
 
 lint: set-up-dev ## style, types and import contracts
 	$(BIN)/ruff check

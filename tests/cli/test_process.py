@@ -73,8 +73,9 @@ def test_a_narrow_locale(made: str, run: Run) -> None:
 def test_control_c(made: str, tmp_path: Path) -> None:
     os.mkfifo("fifo")
     with subprocess.Popen(
-        [sys.executable, "-m", "graven", "append", "fifo", "--dir", "log"], stderr=subprocess.PIPE, text=True
-    ) as process:
+        [sys.executable, "-m", "graven", "append", "fifo", "--dir", "log"], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+    ) as process:  # fmt: skip
         with Path("fifo").open("w") as fifo:  # opens once the command reads
             fifo.write('{"action":"a"}\n')
             fifo.flush()

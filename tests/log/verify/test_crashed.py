@@ -1,6 +1,7 @@
 """A crashed log that recovery would accept verifies: whatever a crash may leave, before and after recovery."""
 
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,30 @@ def test_torn_bytes_whose_event_a_second_crash_prevented(log: Tampered) -> None:
         assert any(torn.name in note for note in report.notes)
     torn.rename(torn.with_name(torn.name.replace(f".{offset}.", ".300.")))
     assert log.judge().exit_code == 1
+
+
+def test_a_header_cut_and_begun_again_under_the_same_name(log: Tampered) -> None:
+    """The header of a new segment was torn, kept, and written again; then a second crash, before the first block."""
+    (log.directory / "state" / "committed").unlink()
+    path = log.segments[-1]
+    first = frames_of(path)[1]
+    assert first.header.start == int(path.name[:20]) == 151
+    data = path.read_bytes()
+    torn = log.directory / "journal" / "torn"
+    torn.mkdir()
+    kept = torn / f"{path.name}.0.{sha256(data[:90]).hexdigest()[:16]}"
+    kept.write_bytes(data[:90])
+    for end in (first.offset, first.offset + 100):
+        path.write_bytes(data[:end])
+        report = log.judge()
+        assert report.exit_code == 0, report.problems
+        assert any(kept.name in note for note in report.notes)
+    path.write_bytes(data)
+    assert log.judge().exit_code == 1, "with a block behind it, its event should be there"
+    path.write_bytes(data[: first.offset + 100])
+    with Log.open(log.directory, clock=FixedClock(AFTER_US)):
+        pass
+    assert (log.judge().exit_code, log.judge().notes) == (0, ())
 
 
 def roll_back(log: Tampered) -> None:

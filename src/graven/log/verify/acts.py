@@ -24,7 +24,7 @@ DataKeyName = tuple[int, str, str, str]
 @dataclass(frozen=True, slots=True)
 class End:
     """Where the journal ends: the last segment's name, the index, and the places behind the last block: (segment,
-    offset) of its own end, and of the end of each later segment that has no block."""
+    offset) of its own end, and of the beginning and the end of each later segment that has no block."""
 
     segment: str
     index: int

@@ -181,9 +181,13 @@ class Chain:
             rest = Rest(0, 0, "an empty file", True, None)
         forgiven = rest is not None and last and self._closed_before(segment, rest) and self._at.index >= self._signed
         behind = segment.size if rest is None else rest.offset
-        own_end = segment.file.name, behind if result.index_frame is None else result.index_offset
+        own_ends = {(segment.file.name, behind if result.index_frame is None else result.index_offset)}
+        if (
+            self._at.index == segment.file.start
+        ):  # no block: perhaps begun anew, where recovery cut the name's first bytes
+            own_ends.add((segment.file.name, 0))
         earlier = self.end.places if self._at.index == self.end.index else frozenset()
-        self.end = End(segment.file.name, self._at.index, earlier | {own_end})
+        self.end = End(segment.file.name, self._at.index, earlier | own_ends)
         if segment.error is not None and (rest is None or rest.offset):
             findings.error(segment.error, place)
         if rest is not None:
