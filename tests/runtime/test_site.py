@@ -15,13 +15,13 @@ from graven.runtime.site import FolderSite, HttpSite, Site
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """Below `/log`: the files of `TREE`; a status by its number; a redirect for ever."""
+    """Below `/log`: a tile and a checkpoint; a status by its number; a redirect for ever."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         path = self.path.removeprefix("/log/")
-        data = b"12345" if path == "tile/0/000" else None
+        data = {"tile/0/000": b"12345", "checkpoint": b"checkpoint"}.get(path)
         status = 200 if data else int(path) if path.isdecimal() else 404
         self.send_response(302 if path == "round" else status)
         if path == "round":
@@ -97,3 +97,10 @@ def test_silence_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_url(url: str) -> None:
     with pytest.raises(BadInput, match="not a URL of a log"):
         HttpSite(url)
+
+
+def test_of_a_server_alone_its_log_is_meant() -> None:
+    with answering(Exchange) as url, closing(HttpSite(url)) as site:
+        assert site.get("tile/0/000", 100) is None  # nothing said yet where the log is
+        assert site.get("checkpoint", 100) == b"checkpoint"
+        assert site.base == f"{url}/log"

@@ -31,7 +31,10 @@ class Site(Protocol):
 
 
 class HttpSite:
-    """Files under one URL: the prefix of `checkpoint` and `tile/`, or the checkpoint's own URL."""
+    """Files under one URL: the prefix of `checkpoint` and `tile/`, or the checkpoint's own URL.
+
+    Of a server alone (http://HOST:PORT) it is the root or, where that has no checkpoint, `/log`, as `graven serve` has.
+    """
 
     def __init__(self, url: str) -> None:
         """Raises BadInput for what is no URL of http or https."""
@@ -42,6 +45,7 @@ class HttpSite:
         if parts.scheme not in ("http", "https") or not parts.host or parts.auth or parts.query or parts.fragment:
             raise BadInput("not a URL of a log", place=url[:200], mend="https://HOST/log")
         self.base = url.rstrip("/").removesuffix("/checkpoint")
+        self._may_be_below = (parts.path or "/") == "/"
         retry = Retry(
             total=_TRIES, redirect=3, status=_TRIES, status_forcelist=(429, 502, 503, 504), backoff_factor=0.2,
             respect_retry_after_header=False, raise_on_status=False,
@@ -57,7 +61,15 @@ class HttpSite:
         self._pool.clear()
 
     def get(self, path: str, size_max: int) -> bytes | None:
-        place = f"{self.base}/{path}"
+        data = self._get(f"{self.base}/{path}", size_max)
+        if data is None and path == "checkpoint" and self._may_be_below:
+            below = f"{self.base}/log"
+            data = self._get(f"{below}/{path}", size_max)
+            if data is not None:
+                self.base, self._may_be_below = below, False
+        return data
+
+    def _get(self, place: str, size_max: int) -> bytes | None:
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         try:
             answer = self._pool.request("GET", place, preload_content=False, decode_content=False)
