@@ -27,7 +27,7 @@ from graven.client.transport import Transport
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.log.lock import Lock
 from graven.runtime.clock import Clock, SystemClock
-from graven.runtime.files import Files, LocalFiles
+from graven.runtime.files import Files, LocalFiles, make_dir
 
 IDLE_S = 0.1
 FULL_S = 0.25
@@ -209,8 +209,6 @@ def make_state(path: Path, files: Files) -> None:
     """The state directory, mode 0700. Raises Broken."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.is_dir():
-            files.mkdir(str(path))
-            files.sync_dir(str(path.parent))
+        make_dir(files, str(path))
     except OSError as error:
         raise Broken("the state directory cannot be made", place=f"{path}: {error.strerror}") from None

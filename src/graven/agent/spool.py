@@ -3,7 +3,9 @@
 A directory (mode 0700) of files `<first sequence, 16 digits>.<n>.spool` (mode 0600), only ever appended to. A batch and
 the places its sources were read up to are one entry, so they last or vanish together: what is not in the spool is read
 again, what is in it never is. A file begins with the places as they were, so older files may go once their batches are
-settled. After each start a new file is begun; what a crash left of a last entry is cut away.
+settled; it gets its name (`.tmp` before that) when this beginning is durable. After each start a new file is begun;
+what a crash left of a last entry is cut away, and what is kept of that file is written and synced again before it
+counts. An entry behind which a file begins with an earlier sequence was told to nobody: its number was given again.
 
     file  = "GRVNSPL1", entry …
     entry = u32 length ‖ u64 sequence ‖ nonce[12] ‖ u32 CRC-32 of these 24 bytes ‖ AES-256-GCM ciphertext
@@ -13,6 +15,7 @@ bytes are the cipher's associated data. The key is random, 32 bytes, in `spool.k
 stolen spool shut, and says whether an entry is whole.
 """
 
+import contextlib
 import errno
 import os
 import struct
@@ -30,13 +33,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from graven.core.errors import Broken, Busy
 from graven.core.statement import NO_BATCH
-from graven.runtime.files import File, Files, write_atomic
+from graven.runtime.files import File, Files, make_dir, write_atomic
 
 KEY_FILE = "spool.key"
 FILE_BYTES = 8 << 20
 ENTRY_BYTES_MAX = 64 << 20
 
 _MAGIC = b"GRVNSPL1"
+_UNFINISHED = ".tmp"
 _HEADER = struct.Struct(">IQ12s")
 _HEAD_BYTES = _HEADER.size + 4
 
@@ -87,9 +91,7 @@ class Spool:
         self.damaged: list[str] = []
         """Entries that could not be read back: what stood in them is lost, and the server will see the gap."""
         try:
-            if not self._directory.is_dir():
-                files.mkdir(str(self._directory))
-                files.sync_dir(str(state))
+            make_dir(files, str(self._directory))
             self._cipher = AESGCM(_load_key(files, state))
             self._recover()
         except OSError as error:
@@ -179,16 +181,18 @@ class Spool:
         number = 0
         while os.path.exists(path := str(self._directory / f"{sequence:016d}.{number:04d}.spool")):
             number += 1
-        file = self._files.create(path)
         clear = msgspec.msgpack.encode(_Snapshot(self.digest, self.places))
         data = _MAGIC + self._sealed(self.sequence, clear)
+        file, name = self._files.create(path + _UNFINISHED), path + _UNFINISHED
         try:
             file.write_at(0, data)
             file.sync()
+            self._files.rename(name, path)
+            name = path
             self._files.sync_dir(str(self._directory))
         except OSError:
             file.close()
-            self._remove(path)
+            self._remove(name)
             raise
         with self._changed:
             self._file, self._path, self._offset = file, path, len(data)
@@ -203,7 +207,8 @@ class Spool:
         except OSError as error:
             file, self._file = self._file, None  # whatever its end holds now, nothing is written behind it
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                file.truncate(self._offset)
+                with contextlib.suppress(OSError):
+                    file.truncate(self._offset)  # to make room; what stays is never believed
             file.close()
             raise
         where = _Where(self._path, self._offset, len(data))
@@ -228,28 +233,25 @@ class Spool:
 
     def _recover(self) -> None:
         """Read the files in order: batches that wait, and the places as the last whole entry left them."""
+        for unfinished in self._directory.glob(f"*{_UNFINISHED}"):
+            self._remove(str(unfinished))
         paths = sorted(str(path) for path in self._directory.glob("*.spool"))
-        believed = False
+        believed, broken_off = False, ""
         for path in paths:
-            last = 0
             data = Path(path).read_bytes()
             if not data.startswith(_MAGIC[: len(data)]):
                 self.damaged.append(f"{path}: no spool file")
                 continue
-            at, number = len(_MAGIC), 0
-            while at + _HEAD_BYTES <= len(data):
-                header = data[at : at + _HEADER.size]
-                length, sequence, _ = _HEADER.unpack(header)
-                if zlib.crc32(header).to_bytes(4, "big") != data[at + _HEADER.size : at + _HEAD_BYTES]:
-                    break
-                size = _HEAD_BYTES + length
-                if at + size > len(data) or length > ENTRY_BYTES_MAX:
-                    break
+            at, number, last = len(_MAGIC), 0, 0
+            while (entry := _entry_at(data, at)) is not None:
+                size, sequence = entry
                 try:
                     clear = self._open(data[at : at + size])
                     if number == 0:
-                        snapshot = msgspec.msgpack.decode(clear, type=_Snapshot)
-                        self.places, self.digest, self.sequence = snapshot.places, snapshot.digest, sequence
+                        if broken_off and sequence > self.sequence:
+                            self.damaged.append(broken_off)
+                        broken_off = ""
+                        self._begin_at(sequence, msgspec.msgpack.decode(clear, type=_Snapshot))
                     else:
                         batch = msgspec.msgpack.decode(clear, type=Batch)
                         _move(self.places, batch.places)
@@ -261,12 +263,14 @@ class Spool:
                 at, number = at + size, number + 1
             self._sizes[path] = (at, last)
             if at < len(data) and path != paths[-1]:
-                self.damaged.append(f"{path}, byte {at}: the file ends in the middle of an entry")
+                broken_off = f"{path}, byte {at}: the file ends in the middle of an entry"
             elif number == 0:
                 del self._sizes[path]
                 self._files.remove(path)
-            elif at < len(data):
-                self._cut(path, at)
+            elif path == paths[-1]:
+                self._keep(path, data[:at])
+        if broken_off:
+            self.damaged.append(broken_off)
         if self.damaged and not believed:
             raise Broken(
                 "the spool cannot be opened with its key",
@@ -274,20 +278,40 @@ class Spool:
                 mend="bring spool.key back; or move the spool away, which loses what it holds",
             )
 
-    def _cut(self, path: str, size: int) -> None:
-        """Take away what a crash left of an entry at the end of the last file: nobody was told of it."""
+    def _begin_at(self, sequence: int, snapshot: _Snapshot) -> None:
+        """Where a file begins. An entry before it with a later sequence was not written, whatever is left of it."""
+        self.places, self.digest, self.sequence = snapshot.places, snapshot.digest, sequence
+        while self._waiting and self._waiting[-1][0] > sequence:
+            self._waiting.pop()
+
+    def _keep(self, path: str, data: bytes) -> None:
+        """Make the last file what is believed of it, durably. What a crash left behind that goes: nobody was told of
+        it; and what is in the page cache after a failed sync may never have reached the disk."""
         file = self._files.open(path)
         try:
-            file.truncate(size)
+            file.write_at(0, data)
+            file.truncate(len(data))
             file.sync()
         finally:
             file.close()
+        self._files.sync_dir(str(self._directory))
 
     def _remove(self, path: str) -> None:
         try:
             self._files.remove(path)
         except OSError:
             return  # it is found settled at the next start, too
+
+
+def _entry_at(data: bytes, at: int) -> tuple[int, int] | None:
+    """(size, sequence) of the entry there, as its header says; None if it is not whole."""
+    header = data[at : at + _HEADER.size]
+    if zlib.crc32(header).to_bytes(4, "big") != data[at + _HEADER.size : at + _HEAD_BYTES]:
+        return None
+    length, sequence, _ = _HEADER.unpack(header)
+    if length > ENTRY_BYTES_MAX or at + _HEAD_BYTES + length > len(data):
+        return None
+    return _HEAD_BYTES + length, sequence
 
 
 def _move(places: Places, changes: Mapping[str, Any]) -> None:

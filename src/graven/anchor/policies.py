@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from graven.core.errors import BadInput, Broken
 from graven.core.note import Key
 from graven.core.policy import MAX_POLICY_BYTES, Policy, parse_policy
-from graven.runtime.files import Files, write_atomic
+from graven.runtime.files import Files, make_dir, write_atomic
 
 FOLDER = "policies"
 CURRENT = "current"
@@ -90,9 +90,7 @@ def keep_policy(files: Files, directory: Path, policy: WitnessPolicy) -> None:
     """Keep a copy, durably, before anything cosigned under it is written. Raises Broken."""
     folder = directory / FOLDER
     try:
-        if not folder.is_dir():
-            files.mkdir(str(folder))
-            files.sync_dir(str(directory))
+        make_dir(files, str(folder))
         for name in (policy.sha256, CURRENT):
             path = folder / name
             if not path.exists() or path.read_bytes() != policy.data:

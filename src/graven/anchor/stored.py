@@ -20,7 +20,7 @@ from pathlib import Path
 
 from graven.core.anchored import MAX_ANCHOR_BYTES, Anchored, format_anchor, parse_anchor
 from graven.core.errors import BadInput, Disproved
-from graven.runtime.files import Files, write_atomic
+from graven.runtime.files import Files, make_dir, write_atomic
 
 FOLDER = "anchors"
 SECONDS_MAX = 253_402_300_799
@@ -66,10 +66,7 @@ def keep_anchor(files: Files, directory: Path, anchored: Anchored, *, time_s: in
     if path.exists():
         return name
     for folder in (path.parent.parent, path.parent):
-        if not folder.is_dir():
-            with contextlib.suppress(FileExistsError):
-                files.mkdir(str(folder))
-            files.sync_dir(str(folder.parent))
+        make_dir(files, str(folder))
     write_atomic(files, str(path), data)
     return name
 

@@ -27,7 +27,7 @@ from graven.core.receipt import Receipt, verify_opened
 from graven.event import split_body
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import Clock, SystemClock
-from graven.runtime.files import File, Files, LocalFiles
+from graven.runtime.files import File, Files, LocalFiles, make_dir
 
 FORMAT = "graven-kept/v1"
 FILE_BYTES = 64 << 20
@@ -79,8 +79,7 @@ class ReceiptStore:
         self._file: File | None = None
         self._size = 0
         try:
-            if not self.directory.is_dir():
-                self._files.mkdir(str(self.directory))
+            make_dir(self._files, str(self.directory))
         except OSError as error:
             raise _no_directory(self.directory, error.strerror or "") from None
         if not os.access(self.directory, os.W_OK | os.X_OK):
@@ -104,9 +103,8 @@ class ReceiptStore:
                 if self._file is not None and self._size + len(line) > self._file_bytes and self._size:
                     self._finish()
                 if self._file is None:
-                    self._file, self._size = self._files.create(self._name("receipts", "ndjson")), 0
-                    self._files.sync_dir(str(self.directory))
-                self._write(self._file, line)
+                    self._begin()
+                self._write(line)
             except OSError as error:
                 raise Broken(
                     "a receipt cannot be kept", place=f"{self.directory}: {error.strerror}", mend="make room there"
@@ -144,7 +142,17 @@ class ReceiptStore:
             except OSError as error:
                 raise Broken("receipts cannot be synced", place=f"{self.directory}: {error.strerror}") from None
 
-    def _write(self, file: File, line: bytes) -> None:
+    def _begin(self) -> None:
+        self._file, self._size = self._files.create(self._name("receipts", "ndjson")), 0
+        try:
+            self._files.sync_dir(str(self.directory))
+        except OSError:
+            self._drop()  # its name may not last, so nothing is kept in it
+            raise
+
+    def _write(self, line: bytes) -> None:
+        file = self._file
+        assert file is not None
         try:
             file.write_at(self._size, line)
         except OSError:
@@ -175,13 +183,14 @@ class ReceiptStore:
 def read_receipts(directory: str | Path) -> Iterator[KeptReceipt]:
     """Every kept line in a directory, oldest file first. Nothing is judged: see `KeptReceipt.verify`.
 
-    A last line without its end, left by a crash while it was written, is passed over. Raises Broken, with file and
-    line, for any other line that is not one.
+    What a crash leaves of lines that were not durable yet is passed over: a last line without its end, and lines with
+    zeros in them, where the disk has a place for bytes that never came. Raises Broken, with file and line, for any
+    other line that is not one.
     """
     for path in sorted(Path(directory).glob(_PATTERN)):
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if line.endswith(b"\n"):
+                if line.endswith(b"\n") and b"\0" not in line:
                     yield _parse_line(line, path, number)
 
 

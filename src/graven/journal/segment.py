@@ -13,11 +13,10 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from graven.core.errors import Broken, Busy, Disproved
 from graven.journal import frame
-from graven.journal.files import File, Files, write_atomic
+from graven.journal.files import File, Files, make_dir, write_atomic
 from graven.journal.frame import FrameHeader, SegmentHeader
 
 SEGMENT_HEADER_SIZE_MAX = 1 << 20
@@ -286,9 +285,7 @@ def write_torn(files: Files, journal: str, segment: str, offset: int, data: byte
     folder = os.path.join(journal, "torn")
     name = f"{segment}.{offset}.{digest[:16]}"
     try:
-        if not Path(folder).is_dir():
-            files.mkdir(folder)
-            files.sync_dir(journal)
+        make_dir(files, folder)
         write_atomic(files, os.path.join(folder, name), data)
     except OSError as error:
         raise Broken("the cut bytes could not be kept", place=f"{folder}: {error.strerror}") from None

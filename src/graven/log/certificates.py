@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from graven.journal.files import Files, write_atomic
+from graven.journal.files import Files, make_dir, write_atomic
 from graven.keys.signer import ReceiptSigner
 
 FOLDER = "certificates"
@@ -44,9 +44,7 @@ class Certificates:
     def _make(self, size: int) -> tuple[int, bytes]:
         last = size + SPAN
         note = self._receipts.certificate(size, last)
-        if not self._folder.is_dir():
-            self._files.mkdir(str(self._folder))
-            self._files.sync_dir(str(self._folder.parent))
+        make_dir(self._files, str(self._folder))
         write_atomic(self._files, str(self._folder / certificate_name(size, last)), note)
         return last, note
 

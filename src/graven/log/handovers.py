@@ -14,7 +14,7 @@ from graven.core.evidence import MAX_EVIDENCE_BYTES, parse_evidence
 from graven.core.handover import MAX_HANDOVERS, Handover, Tenures, open_handover
 from graven.core.note import Key
 from graven.core.succession import handover_of
-from graven.journal.files import Files, write_atomic
+from graven.journal.files import Files, make_dir, write_atomic
 from graven.keys.keyring import Keyring
 from graven.keys.rotation import read_rotation
 from graven.keys.signature import verify_signature
@@ -107,9 +107,7 @@ class HandoverKeeper:
                 if one.index >= published.checkpoint.size:
                     return
                 data = self._evidence(one.index)
-                if not self._folder.is_dir():
-                    self._files.mkdir(str(self._folder), 0o755)
-                    self._files.sync_dir(str(self._folder.parent))
+                make_dir(self._files, str(self._folder), 0o755)
                 write_atomic(self._files, str(self._folder / str(number)), data)
                 self._written = number
                 logger.info("a hand-over of the signing keys is published", extra={"fields": {"number": number}})

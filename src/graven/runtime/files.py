@@ -14,7 +14,7 @@ A failed write or sync raises `OSError` and must not be tried again on the same 
 longer says what the disk holds. What this module does not do: buffering, retries, locking.
 """
 
-# ruff: noqa: PTH102, PTH104, PTH108, PTH120
+# ruff: noqa: PTH102, PTH104, PTH108, PTH112, PTH120
 # Descriptors and plain text paths, as the system calls have them.
 
 import contextlib
@@ -165,6 +165,18 @@ def write_atomic(files: Files, path: str, data: bytes, *, sync: bool = True) -> 
     files.rename(temporary, path)
     if sync:
         files.sync_dir(os.path.dirname(path) or ".")
+
+
+def make_dir(files: Files, path: str, mode: int = DIRECTORY_MODE) -> None:
+    """A directory at `path`, there already or made now, whose name lasts. Its parent must be there.
+
+    One that is there may be what a killed process made and did not sync, so its parent is synced in either case.
+    Raises OSError.
+    """
+    if not os.path.isdir(path):
+        with contextlib.suppress(FileExistsError):  # somebody else's at the same moment
+            files.mkdir(path, mode)
+    files.sync_dir(os.path.dirname(path) or ".")
 
 
 def _find_syncfs() -> "ctypes._NamedFuncPointer | None":

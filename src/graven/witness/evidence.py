@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from graven.core.checkpoint import Checkpoint
-from graven.runtime.files import Files, write_atomic
+from graven.runtime.files import Files, make_dir, write_atomic
 from graven.witness.judge import Kind
 
 EVIDENCE_DIR = "evidence"
@@ -29,9 +29,7 @@ def keep(files: Files, directory: Path, kind: Kind, refused: Checkpoint, notes: 
     if (folder / "refused.checkpoint").exists() or len(list(folder.parent.glob(f"{beginning}*"))) >= KEPT_MAX:
         return None
     for place in (folder.parent, folder):
-        if not place.is_dir():
-            files.mkdir(str(place))
-            files.sync_dir(str(place.parent))
+        make_dir(files, str(place))
     for name, note in zip(("cosigned.checkpoint", "refused.checkpoint"), notes, strict=True):
         write_atomic(files, str(folder / name), note)
     return folder
