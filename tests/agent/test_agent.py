@@ -151,3 +151,19 @@ def test_a_name_is_enrolled_once_and_a_revoked_key_is_refused(server: Server, tm
     run_once(again)
     assert raws(server.directory) == lines(0, 3)
     assert len(acts(server.directory, "graven.agent.enrol")) == 2
+
+
+def test_very_many_short_lines_are_more_than_one_batch(server: Server, tmp_path: Path) -> None:
+    """A batch has a bound in records: a megabyte of one-byte lines is beyond it."""
+    (tmp_path / "a.log").write_bytes(b"x\n" * 250_000 + b"last\n")
+    config = enrolled(write_config(tmp_path, server.url, FILES.format(tmp_path)), server)
+    agent = Agent(config)
+    try:
+        gathered: list[bytes] = []
+        while len(gathered) < 250_001:
+            taken = agent.sources[0].take(4 << 20)
+            assert max(one.count for one in taken) <= 20_000
+            gathered += [record for one in taken for record in one.records]
+    finally:
+        agent.close()
+    assert gathered[-1] == b"last"

@@ -26,8 +26,8 @@ from graven.core.statement import (
     format_heartbeat,
     records_root,
 )
+from graven.ingest.protocol.compressed import ZSTD_WINDOW_LOG_MAX
 from graven.server.agents import BATCHES_PATH
-from graven.server.body import ZSTD_WINDOW_LOG_MAX
 from server.running import Answer, Server
 
 NOW_US = 1_700_000_000_000_000

@@ -16,6 +16,7 @@ from graven.agent.config import (
     SpoolConfig,
     parse_agent_config,
 )
+from graven.agent.doors.config import HttpConfig, SyslogConfig
 from graven.agent.notices import NOTICES
 from graven.agent.pull.preset import load_preset, parse_preset, preset_names
 from graven.ingest import Pipeline
@@ -42,7 +43,8 @@ def test_the_preset_on_the_page_is_one() -> None:
 
 
 def test_every_key_is_on_a_page() -> None:
-    kinds = (AgentConfig, SpoolConfig, BatchConfig, FilesConfig, JournaldConfig, CommandConfig)
+    collecting = (FilesConfig, JournaldConfig, CommandConfig, SyslogConfig, HttpConfig)
+    kinds = (AgentConfig, SpoolConfig, BatchConfig, *collecting)
     pages: dict[type[msgspec.Struct], str] = {
         **dict.fromkeys(kinds, AGENT),
         PullConfig: PULLERS,
@@ -67,7 +69,9 @@ def test_the_configurations_on_the_pages_are_read() -> None:
     first = re.findall(r"```toml\n(.*?)```", AGENT, re.S)[0]
     pull = re.findall(r"```toml\n(.*?)```", PULLERS, re.S)[0]
     trail = re.findall(r"```toml\n(.*?)```", CLOUDTRAIL, re.S)[0]
-    config = parse_agent_config(first + pull + trail)
+    doors = re.findall(r"```toml\n(.*?)```", AGENT, re.S)[1]
+    config = parse_agent_config(first + pull + trail + doors)
+    assert (config.syslog[0].socket, config.http[0].listen) == ("/run/graven-agent/log", "127.0.0.1:4790")
     assert config.cloudtrail[0].bucket == "s3://audit-bucket"
     assert [one.name for one in config.files] == ["auth", "audit"]
     assert config.pull[0].preset == "okta"

@@ -10,8 +10,9 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graven.ingest.protocol.compressed import MEMBERS_MAX
 from graven.server.answers import Refused
-from graven.server.body import MEMBERS_MAX, decompress
+from graven.server.body import decompress
 
 PACK = {"gzip": lambda data: gzip.compress(data, 1), "zstd": zstd.compress}
 ENCODINGS = pytest.mark.parametrize("encoding", ["gzip", "zstd"])

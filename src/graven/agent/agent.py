@@ -10,27 +10,30 @@ is not spooled is read again.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from graven.agent.batching import Gathering, spool_batch
-from graven.agent.config import AgentConfig, CloudTrailConfig, PullConfig
+from graven.agent.config import AgentConfig
 from graven.agent.delivery import Delivery
-from graven.agent.follow import FileSettings, FileSource
+from graven.agent.doors.door import Door
 from graven.agent.identity import Identity, load_identity
 from graven.agent.notices import SOURCE_FAILED, SPOOL_DAMAGED, STARTED, notice
-from graven.agent.processes import CommandSource, JournaldSource, StdinSource
-from graven.agent.source import Source
-from graven.agent.spool import Places, Spool
+from graven.agent.source import Source, Taken
+from graven.agent.sources import open_doors, open_sources
+from graven.agent.spool import Spool
 from graven.agent.status import STATUS_S, write_status
 from graven.client.transport import Transport
-from graven.core.errors import BadInput, Broken, Busy, GravenError
+from graven.core.errors import Broken, Busy, GravenError
 from graven.log.lock import Lock
 from graven.runtime.clock import Clock, SystemClock
 from graven.runtime.files import Files, LocalFiles, make_dir
 
 IDLE_S = 0.1
 FULL_S = 0.25
+WAITED_S = 0.01
+"""How long a record whose sender waits for its answer waits for others."""
 
 _LOGGER = logging.getLogger("graven.agent")
 
@@ -55,11 +58,14 @@ class Agent:
             self.delivery = Delivery(
                 self.spool, self.identity, self._transport, self._clock, heartbeat_s=config.heartbeat_s
             )
-            self.sources = open_sources(config, self.spool.places)
+            self._stop, self._wake = threading.Event(), threading.Event()
+            sources = open_sources(config, self.spool.places)
+            self.doors: Sequence[Door] = open_doors(config, self._wake.set, self._clock)
+            self.sources: Sequence[Source] = [*sources, *self.doors]
         except BaseException:
             self._lock.release()
             raise
-        self._stop = threading.Event()
+        self._held: deque[Taken] = deque()
         self._failed: set[str] = set()
         self._told_s = -STATUS_S
 
@@ -82,10 +88,12 @@ class Agent:
             if not self.spool.has_room:
                 self._stop.wait(FULL_S)
                 continue
-            found = self._take(gathering)
+            found = self._take(gathering, self.sources)
             now_s = time.monotonic()
             quiet = not found and until_sent and all(getattr(source, "ended", True) for source in self.sources)
-            if gathering.records and (gathering.is_full or quiet or now_s - began_s >= linger_s):
+            waits_s = min(linger_s, WAITED_S) if gathering.is_waited_for else linger_s
+            full = gathering.is_full or self._held
+            if gathering.records and (full or quiet or now_s - began_s >= waits_s):
                 if not self._spool(gathering):
                     self._stop.wait(FULL_S)
                     continue
@@ -95,12 +103,13 @@ class Agent:
                 if quiet and not self.spool.waiting_bytes:
                     return
             if not found:
-                self._stop.wait(min(IDLE_S, linger_s) if linger_s else IDLE_S / 10)
-        if gathering.records or gathering.places:
-            self._spool(gathering)
+                self._wake.wait(min(IDLE_S, waits_s) if linger_s else IDLE_S / 10)
+                self._wake.clear()
+        self._finish(gathering)
 
     def stop(self) -> None:
         self._stop.set()
+        self._wake.set()
 
     def goodbye(self) -> None:
         """Say that this agent will not come back, after everything was sent. Raises as an exchange does."""
@@ -114,10 +123,13 @@ class Agent:
         self._transport.close()
         self._lock.release()
 
-    def _take(self, gathering: Gathering) -> bool:
-        found = False
-        for source in self.sources:
-            if gathering.is_full:
+    def _take(self, gathering: Gathering, sources: Sequence[Source]) -> bool:
+        """Gather what there is, as long as a batch can hold it; the rest is held for the next."""
+        found = bool(self._held)
+        for source in sources:
+            while self._held and gathering.fits(self._held[0]):
+                gathering.add(self._held.popleft())
+            if self._held or gathering.is_full:
                 return True
             try:
                 taken = source.take(gathering.room_bytes)
@@ -127,12 +139,25 @@ class Agent:
                     self._failed.add(source.name)
                     _LOGGER.error("%s cannot be read: %s", source.name, error)
                     data = {"source": source.name, "why": type(error).__name__}
-                    gathering.add(notice(SOURCE_FAILED, f"{source.name} cannot be read", data))
+                    self._held.append(notice(SOURCE_FAILED, f"{source.name} cannot be read", data))
                 continue
-            for one in taken:
-                found = found or bool(one.records)
-                gathering.add(one)
+            found = found or any(one.count for one in taken)
+            self._held += taken
+        while self._held and gathering.fits(self._held[0]):
+            gathering.add(self._held.popleft())
         return found
+
+    def _finish(self, gathering: Gathering) -> None:
+        """Spool what was gathered, and what came to the doors before they were shut."""
+        for door in self.doors:
+            door.finish()
+        while True:
+            found = self._take(gathering, self.doors)
+            if gathering.records and not self._spool(gathering):
+                return
+            gathering = self._gathering()
+            if not found:
+                return
 
     def _tell(self) -> None:
         if (now_s := time.monotonic()) - self._told_s >= STATUS_S:
@@ -144,6 +169,7 @@ class Agent:
             return True
         try:
             spool_batch(self.spool, self.identity, gathering, self._clock)
+            gathering.tell()
             return True
         except Busy as error:
             _LOGGER.warning("batches wait: %s", error)
@@ -159,50 +185,6 @@ def agent_transport(config: AgentConfig) -> Transport:
         config.server, token=None, token_file=None, ca_file=config.ca_file,
         timeout_s=config.timeout_s, allow_http=config.allow_http,
     )  # fmt: skip
-
-
-def open_sources(config: AgentConfig, places: Places) -> Sequence[Source]:
-    """The sources a configuration names, each where its places say."""
-    sources: list[Source] = []
-    for one in config.files:
-        settings = FileSettings(one.name, one.paths, one.exclude, one.type, one.multiline, one.start, one.labels)
-        sources.append(FileSource(settings, places))
-    sources += [JournaldSource(one, places) for one in config.journald]
-    sources += [CommandSource(one) for one in config.commands]
-    sources += [_open_puller(one, config, places) for one in config.pull]
-    sources += [_open_trail(one, places) for one in config.cloudtrail]
-    if config.stdin is not None:
-        sources.append(StdinSource(config.stdin.type))
-    return sources
-
-
-def _open_puller(one: PullConfig, config: AgentConfig, places: Places) -> Source:
-    from graven.agent.pull.preset import load_preset
-    from graven.agent.pull.puller import open_puller
-
-    return open_puller(
-        one.name, load_preset(one.preset, None if one.file is None else Path(one.file)), one.values, places,
-        secret_file=None if one.secret_file is None else Path(one.secret_file), interval_s=one.interval_s,
-        history_s=one.history_s, overlap_s=one.overlap_s, timeout_s=config.timeout_s,
-    )  # fmt: skip
-
-
-def _open_trail(one: CloudTrailConfig, places: Places) -> Source:
-    from graven.agent.trail.digest import load_public_keys
-    from graven.agent.trail.source import TrailSource
-    from graven.agent.trail.store import BucketStore, FolderStore, TrailStore
-
-    store: TrailStore
-    if one.folder is not None:
-        store = FolderStore(one.folder)
-    else:
-        store = BucketStore(one.bucket or "", endpoint=one.endpoint, region=one.region, profile=one.profile)
-    try:
-        keys = {} if one.public_keys_file is None else load_public_keys(Path(one.public_keys_file).read_bytes())
-    except OSError as error:
-        place = f"{one.public_keys_file}: {error.strerror}"
-        raise BadInput("CloudTrail's public keys cannot be read", place=place) from None
-    return TrailSource(one.name, store, places, keys=keys, interval_s=one.interval_s, first_day=one.first_day)
 
 
 def make_state(path: Path, files: Files) -> None:

@@ -7,17 +7,21 @@ sending the same.
 """
 
 import os
+from collections.abc import Callable
 from hashlib import sha256
 
 from graven.agent.identity import Identity
 from graven.agent.source import Taken
 from graven.agent.spool import Batch, Places, Spool
 from graven.agent.wire import Run, compress, encode_body
-from graven.core.statement import BatchStatement, format_batch, records_root
+from graven.core.statement import RECORDS_MAX, BatchStatement, format_batch, records_root
 from graven.runtime.clock import Clock
 
 RECORD_BYTES_MAX = 4 << 20
 """Of a longer record only the beginning is sent, with its size and hash: a batch must fit a request."""
+
+BATCH_BYTES_MAX = 12 << 20
+"""Of a batch, about: its body must stay below what a server takes."""
 
 _KEPT_BYTES = 64 << 10
 
@@ -29,10 +33,21 @@ class Gathering:
         self._records_max, self._bytes_max = records_max, bytes_max
         self._runs: list[Run] = []
         self._places: Places = {}
+        self._kept: list[Callable[[], None]] = []
         self.records = self.size_bytes = 0
+
+    def fits(self, taken: Taken) -> bool:
+        """Whether a batch can hold this, too."""
+        return not self.records or (
+            self.records + taken.count <= RECORDS_MAX and self.size_bytes + taken.size_bytes <= BATCH_BYTES_MAX
+        )
 
     def add(self, taken: Taken) -> None:
         self._places.update(taken.places)
+        if taken.kept is not None:
+            self._kept.append(taken.kept)
+        for run in taken.runs:
+            self._append(run.type, run.around, run.records)
         if not taken.records:
             return
         if max(map(len, taken.records)) > RECORD_BYTES_MAX:
@@ -42,12 +57,23 @@ class Gathering:
             return
         self._append(taken.type, dict(taken.around), taken.records)
 
+    def tell(self) -> None:
+        """It is durable: whoever waits for that may go on."""
+        for kept in self._kept:
+            kept()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody has no answer before this is durable."""
+        return bool(self._kept)
+
     def _append(self, type_: str, around: dict[str, str], records: list[bytes]) -> None:
         last = self._runs[-1] if self._runs else None
         if last is not None and last.type == type_ and last.around == around:
             last.records += records
         else:
             self._runs.append(Run(type_, around, list(records)))
+            self.size_bytes += Run(type_, around, []).size_bytes
         self.records += len(records)
         self.size_bytes += sum(map(len, records))
 

@@ -11,21 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, field
 
+from graven.agent.doors.config import HttpConfig, SyslogConfig, check_door
+from graven.agent.section import FilePath, Label, Name, Section, Type
 from graven.core.errors import BadInput
 
 CONFIG_BYTES_MAX = 1 << 20
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
-_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z"
-_Name = Annotated[str, Meta(pattern=_NAME)]
-_Type = Annotated[str, Meta(pattern=r"\A[a-z0-9._-]{0,64}\Z")]
-_Path = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z")]
-
-
-class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
 
 
 class SpoolConfig(Section, frozen=True, kw_only=True):
@@ -49,10 +43,10 @@ class BatchConfig(Section, frozen=True, kw_only=True):
 class FilesConfig(Section, frozen=True, kw_only=True):
     """Files to follow."""
 
-    name: Annotated[_Name, Meta(description="its name in the places kept; never change it")]
-    paths: Annotated[tuple[_Path, ...], Meta(min_length=1, max_length=64, description="patterns of files, absolute")]
-    exclude: Annotated[tuple[_Path, ...], Meta(max_length=64, description="patterns of files to leave out")] = ()
-    type: Annotated[_Type, Meta(description='source type of its records; "" lets it be found')] = ""
+    name: Annotated[Name, Meta(description="its name in the places kept; never change it")]
+    paths: Annotated[tuple[FilePath, ...], Meta(min_length=1, max_length=64, description="patterns of files, absolute")]
+    exclude: Annotated[tuple[FilePath, ...], Meta(max_length=64, description="patterns of files to leave out")] = ()
+    type: Annotated[Type, Meta(description='source type of its records; "" lets it be found')] = ""
     multiline: Annotated[
         str,
         Meta(max_length=1000, description='"auditd", "indented", or a pattern that a record\'s first line matches'),
@@ -60,38 +54,42 @@ class FilesConfig(Section, frozen=True, kw_only=True):
     start: Annotated[
         Literal["beginning", "end"], Meta(description="where files that are there at the very first start are begun")
     ] = "beginning"
-    labels: Annotated[dict[str, str], Meta(max_length=32, description="said of each of its records")] = {}
+    labels: Annotated[dict[Label, Label], Meta(max_length=32, description="said of each of its records")] = field(
+        default_factory=dict
+    )
 
 
 class JournaldConfig(Section, frozen=True, kw_only=True):
     """The systemd journal, through journalctl."""
 
-    name: Annotated[_Name, Meta(description="its name in the places kept")] = "journald"
+    name: Annotated[Name, Meta(description="its name in the places kept")] = "journald"
     units: Annotated[tuple[str, ...], Meta(max_length=64, description="only these units; none: all")] = ()
     arguments: Annotated[
         tuple[str, ...], Meta(max_length=32, description="more arguments for journalctl, as --directory=…")
     ] = ()
-    command: Annotated[_Path, Meta(description="the journalctl to run")] = "journalctl"
+    command: Annotated[FilePath, Meta(description="the journalctl to run")] = "journalctl"
     start: Annotated[Literal["beginning", "end"], Meta(description="where the very first start begins")] = "beginning"
 
 
 class CommandConfig(Section, frozen=True, kw_only=True):
     """A program whose output is read line by line, and which is started again when it ends."""
 
-    name: Annotated[_Name, Meta(description="its name")]
+    name: Annotated[Name, Meta(description="its name")]
     argv: Annotated[tuple[str, ...], Meta(min_length=1, max_length=256, description="program and arguments, no shell")]
-    type: Annotated[_Type, Meta(description='source type of its records; "" lets it be found')] = ""
+    type: Annotated[Type, Meta(description='source type of its records; "" lets it be found')] = ""
     restart_s: Annotated[int, Meta(ge=1, le=86_400, description="pause before it is started again")] = 5
 
 
 class PullConfig(Section, frozen=True, kw_only=True):
     """A service that is asked for its audit log."""
 
-    name: Annotated[_Name, Meta(description="its name in the places kept; never change it")]
+    name: Annotated[Name, Meta(description="its name in the places kept; never change it")]
     preset: Annotated[str, Meta(description="what the service's log looks like: one of those shipped")] = ""
-    file: Annotated[_Path | None, Meta(description="a preset of your own, instead")] = None
-    values: Annotated[dict[str, str], Meta(max_length=32, description="what the preset asks for")] = {}
-    secret_file: Annotated[_Path | None, Meta(description="file (mode 0600) with the token, secret or key")] = None
+    file: Annotated[FilePath | None, Meta(description="a preset of your own, instead")] = None
+    values: Annotated[dict[str, str], Meta(max_length=32, description="what the preset asks for")] = field(
+        default_factory=dict
+    )
+    secret_file: Annotated[FilePath | None, Meta(description="file (mode 0600) with the token, secret or key")] = None
     interval_s: Annotated[int, Meta(ge=1, le=86_400, description="between two questions when there is nothing new")] = (
         60
     )
@@ -106,14 +104,14 @@ class PullConfig(Section, frozen=True, kw_only=True):
 class CloudTrailConfig(Section, frozen=True, kw_only=True):
     """CloudTrail's files, in a folder or a bucket."""
 
-    name: Annotated[_Name, Meta(description="its name in the places kept; never change it")]
-    folder: Annotated[_Path | None, Meta(description="a folder they are copied to")] = None
+    name: Annotated[Name, Meta(description="its name in the places kept; never change it")]
+    folder: Annotated[FilePath | None, Meta(description="a folder they are copied to")] = None
     bucket: Annotated[str | None, Meta(description="s3://BUCKET/PREFIX, instead")] = None
     endpoint: Annotated[str | None, Meta(description="of a bucket that is not AWS's")] = None
     region: Annotated[str | None, Meta(description="of the bucket; else what boto3 finds")] = None
     profile: Annotated[str | None, Meta(description="of boto3's credentials; else what it finds")] = None
     public_keys_file: Annotated[
-        _Path | None,
+        FilePath | None,
         Meta(description="what `aws cloudtrail list-public-keys` printed; without it signatures stay open"),
     ] = None
     first_day: Annotated[str, Meta(pattern=r"\A\d{4}/\d{2}/\d{2}\Z", description="YYYY/MM/DD, where to begin")] = (
@@ -125,7 +123,7 @@ class CloudTrailConfig(Section, frozen=True, kw_only=True):
 class StdinConfig(Section, frozen=True, kw_only=True):
     """Lines of standard input. The agent ends once they have ended and all is sent."""
 
-    type: Annotated[_Type, Meta(description='source type of its records; "" lets it be found')] = ""
+    type: Annotated[Type, Meta(description='source type of its records; "" lets it be found')] = ""
 
 
 class AgentConfig(Section, frozen=True, kw_only=True):
@@ -133,9 +131,9 @@ class AgentConfig(Section, frozen=True, kw_only=True):
 
     format: Annotated[Literal[1], Meta(description="version of this file's format")] = 1
     server: Annotated[str, Meta(description="address of the Graven server")]
-    state: Annotated[_Path, Meta(description="directory for key, spool and places; its own, never copied")]
-    name: Annotated[_Name | None, Meta(description="the agent's name, for ever; without it the host's")] = None
-    ca_file: Annotated[_Path | None, Meta(description="PEM file of the authorities to trust; else the system's")] = None
+    state: Annotated[FilePath, Meta(description="directory for key, spool and places; its own, never copied")]
+    name: Annotated[Name | None, Meta(description="the agent's name, for ever; without it the host's")] = None
+    ca_file: Annotated[FilePath | None, Meta(description="PEM file of authorities to trust; else the system's")] = None
     allow_http: Annotated[bool, Meta(description="plain HTTP to another machine, where something else guards it")] = (
         False
     )
@@ -154,6 +152,8 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     commands: tuple[CommandConfig, ...] = ()
     pull: tuple[PullConfig, ...] = ()
     cloudtrail: tuple[CloudTrailConfig, ...] = ()
+    syslog: tuple[SyslogConfig, ...] = ()
+    http: tuple[HttpConfig, ...] = ()
     stdin: StdinConfig | None = None
 
     @property
@@ -187,7 +187,8 @@ def parse_agent_config(text: str, *, place: str = "agent.toml", folder: Path = P
         raise BadInput(
             f"the configuration cannot be used: {error}", place=place, mend="docs/agent.md lists every key"
         ) from None
-    names = [one.name for one in config.files]
+    doors: tuple[SyslogConfig | HttpConfig, ...] = (*config.syslog, *config.http)
+    names = [one.name for one in config.files] + [one.name for one in doors]
     names += [one.name for one in config.cloudtrail]
     names += [one.name for one in config.journald] + [one.name for one in config.pull]
     names += [one.name for one in config.commands]
@@ -198,6 +199,8 @@ def parse_agent_config(text: str, *, place: str = "agent.toml", folder: Path = P
             raise BadInput(
                 "a folder or a bucket", place=f"{place}, cloudtrail {trail.name}", mend="give one of the two"
             )
+    for door in doors:
+        check_door(door, place=f"{place}, {door.name}")
     for pull in config.pull:
         if bool(pull.preset) is (pull.file is not None):
             raise BadInput("a preset or a file", place=f"{place}, pull {pull.name}", mend="give one of the two")
@@ -213,20 +216,30 @@ def parse_agent_config(text: str, *, place: str = "agent.toml", folder: Path = P
     pulls = tuple(
         msgspec.structs.replace(
             one,
-            file=None if one.file is None else str(folder / one.file),
-            secret_file=None if one.secret_file is None else str(folder / one.secret_file),
+            file=_within(folder, one.file),
+            secret_file=_within(folder, one.secret_file),
         )
         for one in config.pull
     )
     trails = tuple(
         msgspec.structs.replace(
             one,
-            folder=None if one.folder is None else str(folder / one.folder),
-            public_keys_file=None if one.public_keys_file is None else str(folder / one.public_keys_file),
+            folder=_within(folder, one.folder),
+            public_keys_file=_within(folder, one.public_keys_file),
         )
         for one in config.cloudtrail
     )
-    ca_file = None if config.ca_file is None else str(folder / config.ca_file)
-    return msgspec.structs.replace(
-        config, state=str(folder / config.state), ca_file=ca_file, files=files, pull=pulls, cloudtrail=trails
+    syslog = tuple(msgspec.structs.replace(one, socket=_within(folder, one.socket)) for one in config.syslog)
+    http = tuple(
+        msgspec.structs.replace(one, socket=_within(folder, one.socket), token_file=_within(folder, one.token_file))
+        for one in config.http
     )
+    ca_file = _within(folder, config.ca_file)
+    return msgspec.structs.replace(
+        config, state=str(folder / config.state), ca_file=ca_file, files=files, pull=pulls, cloudtrail=trails,
+        syslog=syslog, http=http,
+    )  # fmt: skip
+
+
+def _within(folder: Path, path: str | None) -> str | None:
+    return None if path is None else str(folder / path)

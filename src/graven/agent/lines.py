@@ -8,6 +8,9 @@ from graven.agent.followed import CHUNK_BYTES, LINE_BYTES_MAX, LINE_KEPT_BYTES, 
 IDLE_S = 2.0
 """An open record of several lines is complete when nothing came behind it for so long."""
 
+LINES_MAX = 20_000
+"""Lines taken at once: a batch has a bound in records, too."""
+
 MOVED_S = 10.0
 """A last line without its end is taken as it is, so long after its file got another name."""
 
@@ -27,8 +30,9 @@ def take_lines(followed: Followed, *, now_s: float) -> tuple[list[bytes], Mappin
         followed.at_end = followed.zipped
         return _rest(followed, data, now_s), {}
     whole = data if end == len(data) else data[:end]
-    found = whole.split(b"\n")
-    found.pop()
+    found = whole.split(b"\n", LINES_MAX)
+    if rest := found.pop():
+        whole = whole[: -len(rest)]
     start = followed.offset
     followed.advance(whole)
     followed.grown_s = now_s

@@ -19,6 +19,7 @@ STARTED = "graven.agent.started"
 TRAIL_DIGEST = "graven.agent.cloudtrail_digest"
 PULL_GAP = "graven.agent.pull_gap"
 SOURCE_FAILED = "graven.agent.source_failed"
+SYSLOG_LOST = "graven.agent.syslog_lost"
 
 NOTICES: dict[str, str] = {
     FILE_TRUNCATED: "a followed file was cut or replaced in place: path, bytes read of it before, its size now",
@@ -27,6 +28,7 @@ NOTICES: dict[str, str] = {
     STARTED: "the agent started: version, sources",
     PULL_GAP: "a service no longer gives what it kept while nobody asked: source, from, until",
     TRAIL_DIGEST: "CloudTrail's digest was judged: which, the verdict, the hour, how many log files, what is wrong",
+    SYSLOG_LOST: "datagrams came faster than they were read, and the kernel dropped some: source, how many",
     SOURCE_FAILED: "a source cannot be read: its name, why",
 }
 

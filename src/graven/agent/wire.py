@@ -6,8 +6,12 @@
 A run is records of one type from one place, in order, as consecutive lines of a file. `type` names the source type,
 "" leaves it to be found, and "graven" says that the records are events in the event model. `around` is what
 surrounds each record of the run. The records of a batch are those of its runs, one run after the other.
+
+What an agent's door found out of a record stands in `around` under names of its own, taken out again by the server:
+what the record is where nothing recognises it, what tells a repeat, why it could not be read.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 
@@ -15,6 +19,7 @@ import msgspec
 
 from graven.core.errors import BadInput
 from graven.core.statement import RECORDS_MAX
+from graven.ingest.record import Record
 from graven.log.seal import zstd
 
 EVENT_TYPE = "graven"
@@ -22,7 +27,15 @@ BODY_BYTES_MAX = 16 << 20
 AROUND_MAX = 64
 ZSTD_LEVEL = 1
 
+KEY = "graven.key"
+OTHERWISE = "graven.otherwise"
+FAULT = "graven.fault"
+SIZE, SHA256 = "graven.size_bytes", "graven.sha256"
+KEY_CHARS_MAX = 512
+
 _TEXT_BYTES_MAX = 4096
+_SIZE = re.compile(r"[0-9]{1,18}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Run(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -31,6 +44,12 @@ class Run(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False)
     type: str
     around: dict[str, str]
     records: list[bytes]
+
+    @property
+    def size_bytes(self) -> int:
+        """What it weighs in a body, about."""
+        said = sum(len(name) + len(value) + 4 for name, value in self.around.items())
+        return sum(map(len, self.records)) + said
 
 
 class Body(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -62,6 +81,42 @@ def decode_body(data: bytes) -> Body:
         if len(run.around) > AROUND_MAX or max(map(len, texts)) > _TEXT_BYTES_MAX:
             raise BadInput("a run with too much around its records", mend=f"at most {AROUND_MAX} short texts")
     return body
+
+
+def run_of(record: Record, key: str = "") -> Run:
+    """A record of a door as a run of its own; `key`: what tells it from a repeat. What is too much around it is cut."""
+    said: dict[str, str] = {}
+    if record.otherwise:
+        said[OTHERWISE] = record.otherwise
+    if key:
+        said[KEY] = key[:KEY_CHARS_MAX]
+    if record.fault:
+        said[FAULT] = record.fault
+        if record.sha256:
+            said |= {SIZE: str(record.size_bytes), SHA256: record.sha256}
+    for name, value in record.around.items():
+        if len(said) == AROUND_MAX:
+            break
+        said.setdefault(name[:_TEXT_BYTES_MAX], value[:_TEXT_BYTES_MAX])
+    return Run(record.type, said, [record.raw])
+
+
+def records_of(body: Body) -> tuple[list[Record], list[str]]:
+    """(the records for the pipeline, what tells each from a repeat, "" for nothing)."""
+    records: list[Record] = []
+    keys: list[str] = []
+    for run in body.runs:
+        around, otherwise, key, fault, size, sha256 = run.around, "", "", "", 0, ""
+        if OTHERWISE in around or KEY in around or FAULT in around:
+            around = dict(around)
+            otherwise, key = around.pop(OTHERWISE, ""), around.pop(KEY, "")[:KEY_CHARS_MAX]
+            fault = around.pop(FAULT, "")
+            if fault and _SIZE.fullmatch(around.get(SIZE, "")) and _SHA256.fullmatch(around.get(SHA256, "")):
+                size, sha256 = int(around.pop(SIZE)), around.pop(SHA256)
+        for number, raw in enumerate(run.records):
+            records.append(Record(raw, run.type, around, "", otherwise, fault, size, sha256))
+            keys.append(f"{key}#{number + 1}" if key and number else key)
+    return records, keys
 
 
 def compress(body: bytes) -> bytes:

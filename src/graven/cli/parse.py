@@ -13,7 +13,7 @@ from graven.config import load_config
 from graven.core.errors import BadInput
 from graven.core.spelling import encode_base64
 from graven.ingest import Normalised, Pipeline, Record, split_records
-from graven.server.body import decompress
+from graven.ingest.protocol.compressed import decompress
 
 _GZIP = b"\x1f\x8b"
 _RUN_RECORDS = 1000

@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from graven.agent.wire import BODY_BYTES_MAX, Body, decode_body
+from graven.agent.wire import BODY_BYTES_MAX, decode_body, records_of
 from graven.app import Log
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import parse_vkey
@@ -40,7 +40,7 @@ from graven.core.statement import (
     open_heartbeat,
 )
 from graven.event import Actor, Event, encode_event
-from graven.ingest import Normalised, Record
+from graven.ingest import Normalised
 from graven.keys.signature import verify_signature
 from graven.log import acts
 from graven.log.admin import ENROL
@@ -54,6 +54,7 @@ from graven.server.body import ClientGone, Share, decompress, read_body, too_lar
 from graven.server.intake import Receive, Send
 from graven.server.live import Live
 from graven.server.routes import Ask, Endpoint, json_response
+from graven.server.shippers.door import ids_of
 
 BATCHES_PATH = "/api/v1/agent/batches"
 STATEMENT_ACTION = "graven.agent.statement"
@@ -275,13 +276,14 @@ class BatchDoor:
             statement.verify_records(body.records)
         except Disproved as error:
             raise self._agents.refuse(log, agent, "forged", error.what) from None
-        found = self._live.pipeline.run(_records(body))
+        given, keys = records_of(body)
+        found = self._live.pipeline.run(given)
         source = log.registers.source(agent.name)
         said = _statement_event(statement, len(found))
         events = [one.event for one in found] + [said]
         classes: list[str] = [_class(source, one.class_) for one in found] + [source.class_name]
         return Batch(
-            events, [one.id for one in found] + [None], source.number, received_us,
+            events, [*ids_of(found, keys), None], source.number, received_us,
             classes if len(set(classes)) > 1 else source.class_name,
             [one.raw for one in found] + [note],
             acts=batch_acts(agent, statement, verdict, now_us=received_us),
@@ -315,10 +317,6 @@ async def _commit(log: Log, batch: Batch) -> Committed:
     if isinstance(committed, GravenError):
         raise committed
     return committed
-
-
-def _records(body: Body) -> list[Record]:
-    return [Record(raw, run.type, run.around) for run in body.runs for raw in run.records]
 
 
 def _statement_event(statement: BatchStatement, events: int) -> bytes:

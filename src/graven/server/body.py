@@ -4,28 +4,21 @@ All bodies being read share one allowance of memory. A body of declared length t
 read, so what is begun can be finished; one of unknown length takes its share as it grows. Beyond the allowance a
 request is refused (429). A body counts until its events are with the writer, whose queue has bounds of its own.
 
-gzip and zstd, each in one member or frame or several, are taken apart piece by piece, never further than the limit: a
-small body cannot become a large one, nor a long one of very many members take very long.
+gzip and zstd are taken apart within the limit, too (`ingest.protocol.compressed`).
 """
 
 import asyncio
-import zlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
-from graven.log.seal import zstd
+from graven.core.errors import BadInput
+from graven.ingest.protocol import compressed
 from graven.server.answers import Full, Refused
 
-ENCODINGS = ("gzip", "zstd")
-ZSTD_WINDOW_LOG_MAX = 23  # 8 MiB: what RFC 8878 asks every reader to support
-
-MEMBERS_MAX = 4096
 LARGE_BYTES = 1 << 20
 """What is longer is not worked on by the loop's thread."""
-
-_STEP_BYTES = 256 << 10
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -114,28 +107,10 @@ def decompress(data: bytes, encoding: str, *, bytes_max: int) -> bytes | None:
     Raises:
         Refused (400): not in this encoding, cut short, bytes behind it, or in more than 4096 members.
     """
-    parts: list[bytes] = []
-    size = at = 0
     try:
-        for _ in range(MEMBERS_MAX):
-            unpacker = _Gzip() if encoding == "gzip" else _Zstd()
-            while not unpacker.eof:
-                piece = data[at : at + _STEP_BYTES] if unpacker.is_hungry else b""
-                at += len(piece)
-                part = unpacker.feed(piece, min(_STEP_BYTES, bytes_max + 1 - size))
-                if not part and not piece and unpacker.is_hungry and not unpacker.eof:
-                    raise EOFError("it ends too soon")
-                parts.append(part)
-                size += len(part)
-                if size > bytes_max:
-                    return None
-            at -= unpacker.unused_bytes
-            if at == len(data):
-                return b"".join(parts)
-        raise EOFError(f"it has more than {MEMBERS_MAX} members")
-    except (zlib.error, zstd.ZstdError, EOFError) as error:
-        mend = "compress the whole body as one member" if encoding == "gzip" else "use a window of at most 8 MiB"
-        raise Refused(400, f"the body is not {encoding}: {error}", reason="bad_encoding", mend=mend) from None
+        return compressed.decompress(data, encoding, bytes_max=bytes_max)
+    except BadInput as error:
+        raise Refused(400, error.what, reason="bad_encoding", mend=error.mend) from None
 
 
 async def unpack_body(body: bytes, encoding: str, *, bytes_max: int, share: Share, pool: Executor) -> bytes:
@@ -160,47 +135,3 @@ def too_large(bytes_max: int) -> Refused:
         reason="too_large",
         mend="send fewer events a request, or raise [intake] max_request_bytes",
     )
-
-
-class _Gzip:
-    def __init__(self) -> None:
-        self._unpacker = zlib.decompressobj(wbits=31)
-
-    @property
-    def eof(self) -> bool:
-        return self._unpacker.eof
-
-    @property
-    def is_hungry(self) -> bool:
-        return not self._unpacker.unconsumed_tail
-
-    @property
-    def unused_bytes(self) -> int:
-        return len(self._unpacker.unused_data)
-
-    def feed(self, data: bytes, bytes_max: int) -> bytes:
-        """At most so many clear bytes; what of `data` could not be read for that is kept for the next call."""
-        return self._unpacker.decompress(data or self._unpacker.unconsumed_tail, bytes_max)
-
-
-class _Zstd:
-    def __init__(self) -> None:
-        self._unpacker = zstd.ZstdDecompressor(
-            options={zstd.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG_MAX}
-        )
-
-    @property
-    def eof(self) -> bool:
-        return self._unpacker.eof
-
-    @property
-    def is_hungry(self) -> bool:
-        return self._unpacker.needs_input
-
-    @property
-    def unused_bytes(self) -> int:
-        return len(self._unpacker.unused_data)
-
-    def feed(self, data: bytes, bytes_max: int) -> bytes:
-        """As `_Gzip.feed`."""
-        return self._unpacker.decompress(data, bytes_max)

@@ -22,13 +22,14 @@ import msgspec
 from graven.app import Log
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.event import Parsed, parse_body
+from graven.ingest.protocol.compressed import ENCODINGS
 from graven.log.registers import Source
 from graven.log.types import Committed
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import get_logger
 from graven.server.access import Access, Principal, unauthenticated
 from graven.server.answers import JSON, AnswerWriter, Full, Refused, format_error, reason_of, status_of
-from graven.server.body import ENCODINGS, LARGE_BYTES, ClientGone, Share, read_body, unpack_body
+from graven.server.body import LARGE_BYTES, ClientGone, Share, read_body, unpack_body
 from graven.server.live import Live
 
 PATH = "/api/v1/events"

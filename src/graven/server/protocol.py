@@ -15,8 +15,6 @@ uvicorn would then read a body as the next request. So the head is parsed once m
 """
 
 import os
-import socket
-import struct
 import sys
 from asyncio import AbstractEventLoop, Transport
 from typing import Any
@@ -25,6 +23,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graven.core.errors import Busy, GravenError
+from graven.runtime.sockets import peer_credentials
 from graven.server.answers import Refused, format_error, status_of
 
 CONNECTIONS_MAX = 4096
@@ -34,8 +33,6 @@ BODY_IDLE_S_MAX = 30.0
 BODY_SLOW_S, BODY_RATE_MIN = 60.0, 1024
 DRAIN_BYTES_MAX = 4 << 20
 UNREAD_S_MAX = 60.0
-
-_PEER = struct.Struct("3i")  # pid, uid, gid
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -175,7 +172,7 @@ class ControlHttp(BoundedHttp):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._uid = peer_uid(transport.get_extra_info("socket"))
+        self._uid = peer_credentials(transport.get_extra_info("socket")).uid
 
     def data_received(self, data: bytes) -> None:
         if self._uid in (0, os.geteuid()):
@@ -219,8 +216,3 @@ class _Gathered:
         parts, self._parts = self._parts, []
         if parts:
             self._transport.write(b"".join(parts))
-
-
-def peer_uid(connection: Any) -> int:
-    """The user id of the process at the other end of a Unix socket, as it was when it connected."""
-    return int(_PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))[1])

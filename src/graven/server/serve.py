@@ -30,6 +30,7 @@ from graven.journal.files import Files
 from graven.runtime import serving
 from graven.runtime.process import return_large_buffers, settle_collector
 from graven.runtime.serving import Uvicorn, address_of, on_signals
+from graven.runtime.sockets import bind_udp
 from graven.runtime.telemetry import get_logger, set_up_logging
 from graven.server import protocol
 from graven.server.access import TokenAccess
@@ -41,7 +42,7 @@ from graven.server.live import Live, stopped
 from graven.server.protocol import BoundedHttp, ControlHttp
 from graven.server.senders import register_senders, senders_of
 from graven.server.shippers.webhooks import Hook, load_hooks
-from graven.server.syslog import SyslogDoor, bind_udp, syslog_tls
+from graven.server.syslog import SyslogDoor, syslog_tls
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 60

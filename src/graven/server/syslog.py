@@ -26,11 +26,12 @@ from graven.ingest.record import Record
 from graven.log.acts import rfc3339
 from graven.log.types import Batch
 from graven.log.writer import Answer
+from graven.runtime.sockets import Datagrams
 from graven.runtime.telemetry import get_logger
 from graven.server.live import Live
 from graven.server.shippers.door import batch_of
 
-__all__ = ["FALLBACK_TYPE", "SyslogDoor", "bind_udp", "syslog_tls"]
+__all__ = ["FALLBACK_TYPE", "SyslogDoor", "syslog_tls"]
 
 FALLBACK_TYPE = "syslog"
 """The source type of a message that no other type recognises."""
@@ -41,13 +42,10 @@ WAITING_BYTES_MAX = 128 << 20  # of all; beyond it no stream is read, and datagr
 MESSAGE_WEIGHT_BYTES = 1024  # what a message weighs beyond its bytes, as long as it is on its way
 HELD_BYTES_MAX = 64 << 20  # of unfinished messages, all streams together
 HELD_BYTES_FREE = 64 << 10  # of one stream: never closed for less
-UDP_BUFFER_BYTES = 8 << 20
 RETRY_S = 0.05
 STOP_S_MAX = 20.0
 
-_SO_RXQ_OVFL, _SO_RCVBUFFORCE = 40, 33  # Linux; the socket module does not name them
 _DATAGRAMS_A_TURN = 512
-_DATAGRAM_BYTES_MAX = 65_535
 
 logger = get_logger("syslog")
 
@@ -89,7 +87,7 @@ class SyslogDoor:
         self._paused: set[_Stream] = set()
         self.held_bytes = 0
         self._servers: list[asyncio.Server] = []
-        self._udp: list[tuple[socket.socket, int]] = []
+        self._udp: Datagrams | None = None
         live.metrics.watch("graven_syslog_connections", "Open syslog connections.", lambda: len(self.streams))
 
     async def begin(
@@ -103,8 +101,8 @@ class SyslogDoor:
             make = partial(_Stream, self, "tls")
             self._servers.append(await self._loop.create_server(make, sock=tls, ssl=context))
         if udp is not None:
-            self._udp.append((udp, 0))
-            self._loop.add_reader(udp.fileno(), self._read_datagrams, udp)
+            self._udp = Datagrams(udp)
+            self._loop.add_reader(udp.fileno(), self._read_datagrams, self._udp)
 
     async def end(self) -> None:
         """Accept and read no more; hand over what was read, and wait until it is durable, within bounds."""
@@ -112,10 +110,10 @@ class SyslogDoor:
             return
         for server in self._servers:
             server.close()
-        for udp, _ in self._udp:
-            self._read_datagrams(udp)
-            self._loop.remove_reader(udp.fileno())
-            udp.close()
+        if self._udp is not None:
+            self._read_datagrams(self._udp)
+            self._loop.remove_reader(self._udp.socket.fileno())
+            self._udp.close()
         for stream in list(self.streams):
             stream.close()
         self._flush()
@@ -267,43 +265,28 @@ class SyslogDoor:
                     self._paused.discard(stream)
                     stream.transport.resume_reading()
 
-    def _read_datagrams(self, udp: socket.socket) -> None:
+    def _read_datagrams(self, udp: Datagrams) -> None:
         by_sender: dict[str, list[bytes | Frame]] = defaultdict(list)
-        lost = None
-        for _ in range(_DATAGRAMS_A_TURN):
-            try:
-                data, ancillary, _, address = udp.recvmsg(_DATAGRAM_BYTES_MAX, 64)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:
-                logger.warning("a datagram could not be read", extra={"fields": {"why": error.strerror}})
-                break
-            for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == _SO_RXQ_OVFL:
-                    lost = int.from_bytes(value[:4], "little")
-            message = data.rstrip(b"\r\n\0")
-            if not message:
-                continue
-            by_sender[address[0]].append(
-                message if len(message) <= self.config.max_message_bytes else faulty_frame(message, TOO_LONG)
-            )
-        if lost is not None:
-            self._count_lost(udp, lost)
+        try:
+            found = udp.read(_DATAGRAMS_A_TURN)
+        except OSError as error:
+            logger.warning("datagrams could not be read", extra={"fields": {"why": error.strerror}})
+            return
+        for one in found:
+            message = one.data.rstrip(b"\r\n\0")
+            if message:
+                too_long = len(message) > self.config.max_message_bytes
+                by_sender[one.address].append(faulty_frame(message, TOO_LONG) if too_long else message)
+        if udp.lost:
+            count, udp.lost = udp.lost, 0
+            self.live.metrics.syslog_lost.add(count, "kernel")
+            logger.warning("datagrams were lost", extra={"fields": {"count": count}})
         for sender, messages in by_sender.items():
             if self._waiting_bytes > WAITING_BYTES_MAX:
                 self.live.metrics.syslog_lost.add(len(messages), "full")
                 continue
             around = {"syslog.peer": sender, "syslog.transport": "udp"}
             self.take(messages, around, self.source_of(sender, ()), None)
-
-    def _count_lost(self, udp: socket.socket, total: int) -> None:
-        """The kernel counts what it dropped of a socket since it was made, in 32 bits."""
-        for at, (one, before) in enumerate(self._udp):
-            if one is udp and total != before:
-                count = (total - before) & 0xFFFF_FFFF
-                self._udp[at] = one, total
-                self.live.metrics.syslog_lost.add(count, "kernel")
-                logger.warning("datagrams were lost", extra={"fields": {"count": count}})
 
 
 class _Stream(asyncio.Protocol):
@@ -368,24 +351,6 @@ class _Stream(asyncio.Protocol):
 
     def abort(self) -> None:
         self.transport.abort()
-
-
-def bind_udp(address: Any, family: int) -> socket.socket:
-    """A UDP socket there, with a large buffer that counts what it drops. Raises OSError."""
-    udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    try:
-        if family == socket.AF_INET6:
-            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, UDP_BUFFER_BYTES)
-        except OSError:  # only root may go beyond the system's limit
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
-        udp.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-        udp.bind(address)
-    except OSError:
-        udp.close()
-        raise
-    return udp
 
 
 def syslog_tls(config: SyslogConfig) -> ssl.SSLContext | None:

@@ -17,10 +17,19 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from graven.ingest.protocol.delivery import Delivery, add_label, check_count, faulty, format_s, reason_of, request_keys
 from graven.ingest.record import Record
 
-__all__ = ["read_events", "read_lines"]
+__all__ = ["HEALTHY", "SUCCESS", "format_refusal", "format_text", "read_events", "read_lines"]
+
+HEALTHY = b'{"text":"HEC is healthy","code":17}'
+SUCCESS = b'{"text":"Success","code":0}'
 
 _SPACE = b" \t\r\n"
 _FIELDS_MAX = 32
+_INVALID = ("Invalid data format", 6)
+_TEXTS = {
+    401: ("Invalid authorization", 3), 403: ("Invalid token", 4), 404: ("Not found", 404),
+    405: ("Method not allowed", 405), 413: ("Request entity too large", 27), 429: ("Server is busy", 9),
+    503: ("Server is busy", 9),
+}  # fmt: skip
 
 
 class _Envelope(Struct):
@@ -63,6 +72,17 @@ def read_lines(body: bytes, around: Mapping[str, str]) -> Delivery:
     check_count(body.count(b"\n"))
     lines = (line.strip(b"\r\0") for line in body.split(b"\n"))
     return Delivery([Record(line, around=around) for line in lines if line.strip()])
+
+
+def format_text(text: str, code: int) -> bytes:
+    """The answer with a text and a code of Splunk's."""
+    return msgspec.json.encode({"text": text, "code": code})
+
+
+def format_refusal(status: int, what: str) -> bytes:
+    """The answer of a refusal with this HTTP status, in Splunk's words, with ours beside them."""
+    text, code = _TEXTS.get(status, _INVALID)
+    return msgspec.json.encode({"text": text, "code": code, "detail": what})
 
 
 def _envelopes(text: bytes) -> Iterator[tuple[bytes, _Envelope | str]]:

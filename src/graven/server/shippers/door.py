@@ -16,6 +16,8 @@ from typing import Any
 
 from graven.app import Log
 from graven.core.errors import Broken, Busy, GravenError
+from graven.ingest.protocol.compressed import ENCODINGS
+from graven.ingest.protocol.credential import as_bearer
 from graven.ingest.protocol.delivery import TooMany
 from graven.ingest.record import Normalised
 from graven.log.registers import Source
@@ -24,10 +26,9 @@ from graven.log.writer import Answer
 from graven.runtime.telemetry import get_logger
 from graven.server.access import Access, Principal, unauthenticated
 from graven.server.answers import Refused, reason_of
-from graven.server.body import ENCODINGS, ClientGone, Receive, Share, read_body, unpack_body
+from graven.server.body import ClientGone, Receive, Share, read_body, unpack_body
 from graven.server.live import Live
 from graven.server.shippers.call import Call, Outcome, Parcel, Reply, Route, parse_query
-from graven.server.shippers.credential import as_bearer
 
 Send = Callable[[dict[str, Any]], Any]
 
@@ -168,9 +169,6 @@ def batch_of(
     normalised: Sequence[Normalised], keys: Sequence[str], source: Source, received_us: int
 ) -> tuple[Batch, int]:
     """(the batch, how many events asked for a class their source may not use: they get the source's own)."""
-    ids = [one.id for one in normalised]
-    if keys:
-        ids = [id_ or _key(keys, normalised, at) for at, id_ in enumerate(ids)]
     classes: str | list[str] = source.class_name
     unallowed = 0
     if any(one.class_ for one in normalised):
@@ -180,7 +178,15 @@ def batch_of(
     raws: list[bytes | None] | None = [one.raw for one in normalised]
     if not any(raw is not None for raw in raws or ()):
         raws = None
-    return Batch([one.event for one in normalised], ids, source.number, received_us, classes, raws), unallowed
+    return Batch(
+        [one.event for one in normalised], ids_of(normalised, keys), source.number, received_us, classes, raws
+    ), unallowed
+
+
+def ids_of(normalised: Sequence[Normalised], keys: Sequence[str]) -> list[str | None]:
+    """What tells each event from a repeat: its own id, else the key of its record; None for nothing."""
+    ids = [one.id for one in normalised]
+    return [id_ or _key(keys, normalised, at) for at, id_ in enumerate(ids)] if keys else ids
 
 
 def _key(keys: Sequence[str], normalised: Sequence[Normalised], at: int) -> str | None:

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import msgspec
 
 from graven.core.errors import Busy, GravenError
-from graven.ingest.protocol.hec import read_events, read_lines
+from graven.ingest.protocol.hec import HEALTHY, format_refusal, format_text, read_events, read_lines
 from graven.server.answers import Refused, status_of
 from graven.server.shippers.call import Call, Outcome, Parcel, Reply
 
@@ -23,11 +23,6 @@ ACKS_ASKED_MAX = 10_000
 _CHANNEL_CHARS_MAX = 128
 
 _NO_DATA, _BAD_FORMAT, _OK, _NO_CHANNEL, _BUSY = 5, 6, 0, 10, 9
-_HEALTHY = b'{"text":"HEC is healthy","code":17}'
-_TEXTS = {
-    401: ("Invalid authorization", 3), 403: ("Invalid token", 4), 404: ("Not found", 404),
-    405: ("Method not allowed", 405), 413: ("Request entity too large", 27),
-}  # fmt: skip
 
 
 class _Acks(msgspec.Struct):
@@ -45,7 +40,7 @@ class Hec:
     def take(self, call: Call) -> Parcel | Reply:
         what = call.path.removeprefix(PREFIX).strip("/")
         if what in ("health", "health/1.0"):
-            return Reply(200, _HEALTHY)
+            return Reply(200, HEALTHY)
         if call.method != "POST":
             raise Refused(405, "the collector takes POST", reason="method", headers={"Allow": "POST"})
         channel = (call.headers.get("x-splunk-request-channel") or call.query.get("channel", ""))[:_CHANNEL_CHARS_MAX]
@@ -72,8 +67,7 @@ class Hec:
             return _say("Internal server error", 8, 503)
         if status == 401 and "authorization" not in call.headers:
             return _say("Token is required", 2, 401)
-        text, code = _TEXTS.get(status, ("Invalid data format", _BAD_FORMAT))
-        return Reply(status, msgspec.json.encode({"text": text, "code": code, "detail": error.what}))
+        return Reply(status, format_refusal(status, error.what))
 
     def _stored(self, call: Call, channel: str, outcome: Outcome) -> Reply:
         said: dict[str, object] = {"text": "Success", "code": _OK}
@@ -103,4 +97,4 @@ class Hec:
 
 
 def _say(text: str, code: int, status: int) -> Reply:
-    return Reply(status, msgspec.json.encode({"text": text, "code": code}))
+    return Reply(status, format_text(text, code))
