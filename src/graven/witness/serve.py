@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from graven.core.errors import Broken
+from graven.runtime.bounded_http import bounded_http
 from graven.runtime.clock import Clock
 from graven.runtime.serving import Uvicorn, address_of, bind, on_signals
 from graven.runtime.telemetry import set_up_logging
@@ -64,7 +63,12 @@ async def _run(witness: Witness, listener: socket.socket, ready: Callable[[Runni
             loop.call_soon_threadsafe(server.stop)
 
     door = Door(witness, fail)
-    server = Uvicorn(door, http=_BoundedHttp, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=STOP_S_MAX)
+    server = Uvicorn(
+        door,
+        http=bounded_http(connections_max=CONNECTIONS_MAX, answer_s_max=CONNECTION_S_MAX),
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S_MAX,
+    )
     on_signals(lambda _: server.stop())
     serving = loop.create_task(server.serve(sockets=[listener]))
     await server.up.wait()
@@ -73,29 +77,3 @@ async def _run(witness: Witness, listener: socket.socket, ready: Callable[[Runni
     await asyncio.to_thread(door.close)
     if failures:
         raise failures[0]
-
-
-class _BoundedHttp(H11Protocol):
-    """One connection, cut when it answers nothing for too long."""
-
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._wind()
-        if len(self.connections) > CONNECTIONS_MAX:
-            transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def on_response_complete(self) -> None:
-        self._wind()
-        super().on_response_complete()
-
-    def _wind(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_later(CONNECTION_S_MAX, self.transport.abort)

@@ -8,7 +8,7 @@ from msgspec import Meta, field
 from graven.agent.section import FilePath, Label, Name, Section, Type
 from graven.core.errors import BadInput
 
-__all__ = ["HttpConfig", "SyslogConfig", "address_of", "check_door"]
+__all__ = ["HttpConfig", "SyslogConfig", "check_door", "parse_address"]
 
 _KIB, _MIB = 1 << 10, 1 << 20
 _Mode = Annotated[str, Meta(pattern=r"\A0[0-7]{3}\Z")]
@@ -54,7 +54,7 @@ def check_door(config: SyslogConfig | HttpConfig, *, place: str) -> None:
         raise BadInput("a port or a socket", place=place, mend="give one of listen and socket")
     if config.listen is None:
         return
-    host, _ = address_of(config.listen, place=place)
+    host, _ = parse_address(config.listen, place=place)
     if not ip_address(host).is_loopback:
         raise BadInput(
             f"{host} is not this host's own address",
@@ -69,7 +69,7 @@ def check_door(config: SyslogConfig | HttpConfig, *, place: str) -> None:
         )
 
 
-def address_of(listen: str, *, place: str) -> tuple[str, int]:
+def parse_address(listen: str, *, place: str) -> tuple[str, int]:
     """(address, port) of `HOST:PORT`. Raises BadInput."""
     host, colon, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]").replace("localhost", "127.0.0.1")

@@ -12,14 +12,11 @@ import contextlib
 import hmac
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
-
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from graven.agent.doors.config import HttpConfig
 from graven.agent.doors.door import Inlet
@@ -32,6 +29,8 @@ from graven.ingest.protocol.compressed import ENCODINGS, decompress
 from graven.ingest.protocol.credential import as_bearer
 from graven.ingest.protocol.delivery import Delivery, TooMany
 from graven.ingest.protocol.hec import HEALTHY
+from graven.runtime.bounded_http import BoundedHttp
+from graven.runtime.serving import Uvicorn
 from graven.runtime.sockets import peer_credentials
 
 __all__ = ["HttpDoor", "load_secret"]
@@ -68,11 +67,13 @@ class HttpDoor:
         self._inlet, self._secret, self._now = inlet, secret, now
         self._waiting: set[asyncio.Future[bool]] = set()
         self._finished = False
-        self._server: _Uvicorn | None = None
+        self._server: Uvicorn | None = None
         self._serving: asyncio.Task[None] | None = None
 
     async def begin(self, listener: socket.socket) -> None:
-        self._server = _Uvicorn(self, self.config.max_connections)
+        bounds = {"connections_max": self.config.max_connections, "answer_s_max": CONNECTION_S_MAX}
+        http = type("Http", (_Named,), bounds)
+        self._server = Uvicorn(self, http=http, timeout_keep_alive=30, timeout_graceful_shutdown=5)
         self._serving = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]))
         await self._server.up.wait()
 
@@ -80,7 +81,7 @@ class HttpDoor:
         """Take no request more; those whose records came in are still answered."""
         self._finished = True
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.stop()
 
     async def close(self) -> None:
         """Whoever still waits is told to ask again."""
@@ -246,53 +247,11 @@ def _settle(done: "asyncio.Future[bool]", kept: bool) -> None:
         done.set_result(kept)
 
 
-class _BoundedHttp(H11Protocol):
-    """One connection, cut when it answers nothing for too long."""
-
-    connections_max = 256
-    _timer: asyncio.TimerHandle | None = None
+class _Named(BoundedHttp):
+    """A connection whose client is named by the kernel where it can be: the user id at the other end of a Unix socket."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wind()
         bound = transport.get_extra_info("socket")
         if bound is not None and bound.family == socket.AF_UNIX:
             self.client = (str(peer_credentials(bound).uid), 0)
-        if len(self.connections) > self.connections_max:
-            transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def on_response_complete(self) -> None:
-        self._wind()
-        super().on_response_complete()
-
-    def _wind(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self.loop.call_later(CONNECTION_S_MAX, self.transport.abort)
-
-
-class _Uvicorn(uvicorn.Server):
-    """uvicorn without its signal handlers; `up` is set once it accepts connections."""
-
-    def __init__(self, door: HttpDoor, connections_max: int) -> None:
-        http = type("Http", (_BoundedHttp,), {"connections_max": connections_max})
-        super().__init__(
-            uvicorn.Config(
-                door, http=http, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
-                proxy_headers=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
-            )
-        )  # fmt: skip
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from graven.agent.doors.config import HttpConfig, SyslogConfig, address_of
+from graven.agent.doors.config import HttpConfig, SyslogConfig, parse_address
 from graven.agent.doors.door import Door, Inlet
 from graven.agent.doors.http import HttpDoor, load_secret
 from graven.agent.doors.syslog import SyslogDoor
@@ -16,10 +16,12 @@ from graven.agent.source import Taken
 from graven.core.errors import BadInput
 from graven.log.acts import rfc3339
 from graven.runtime.clock import Clock
+from graven.runtime.serving import address_of, bind
 from graven.runtime.sockets import Datagrams, bind_udp, bind_unix
 
 __all__ = ["OpenDoor", "listen"]
 
+BACKLOG = 512
 STOP_S_MAX = 10.0
 
 _UNIX_DATAGRAM_BYTES_MAX = 512 << 10
@@ -85,7 +87,7 @@ def _open_syslog(
         tcp.close()
         raise _taken(config.name, str(config.listen), error) from None
     thread.call(door.begin(tcp, Datagrams(udp)))
-    return OpenDoor(door, thread, [_spelled(address)])
+    return OpenDoor(door, thread, [address_of(tcp)])
 
 
 def _open_http(config: HttpConfig, thread: "_Thread", rouse: Callable[[], None], now: Callable[[], str]) -> OpenDoor:
@@ -97,16 +99,12 @@ def _open_http(config: HttpConfig, thread: "_Thread", rouse: Callable[[], None],
         return OpenDoor(door, thread, [config.socket])
     bound = _bound_tcp(config.name, config.listen or "")
     thread.call(door.begin(bound))
-    return OpenDoor(door, thread, [_spelled(bound.getsockname())])
+    return OpenDoor(door, thread, [address_of(bound)])
 
 
 def _bound_tcp(name: str, listen: str) -> socket.socket:
-    host, port = address_of(listen, place=name)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=512)
-    except OSError as error:
-        raise _taken(name, listen, error) from None
+    host, port = parse_address(listen, place=name)
+    return bind(host, port, backlog=BACKLOG, mend=f"stop what listens there, or give the door {name} another port")
 
 
 def _bound_unix(name: str, path: str, kind: int, mode: str) -> socket.socket:
@@ -119,11 +117,6 @@ def _bound_unix(name: str, path: str, kind: int, mode: str) -> socket.socket:
 def _taken(name: str, where: str, error: OSError) -> BadInput:
     why = "somebody listens there already" if error.errno == errno.EADDRINUSE else error.strerror
     return BadInput(f"the door {name} cannot listen: {why}", place=where, mend="stop what is there, or choose another")
-
-
-def _spelled(address: Any) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class _Thread:
