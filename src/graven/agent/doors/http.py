@@ -248,7 +248,7 @@ def _settle(done: "asyncio.Future[bool]", kept: bool) -> None:
 
 
 class _Named(BoundedHttp):
-    """A connection whose client is named by the kernel where it can be: the user id at the other end of a Unix socket."""
+    """A connection whose client is named by the kernel: the user id at the other end of a Unix socket."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
