@@ -18,6 +18,10 @@ wanted() {
   [ -n "$(ls /usr/lib/*/rsyslog/omelasticsearch.so 2>/dev/null)" ] || missing rsyslog-elasticsearch "rsyslog over _bulk"
   [ -x /usr/sbin/syslog-ng ] || [ -x .cache/syslog-ng/usr/sbin/syslog-ng ] \
     || missing syslog-ng-core "tests with a real syslog-ng"
+  [ -x /usr/sbin/sshd ] || [ -x .cache/openssh-server/usr/sbin/sshd ] || missing openssh-server "tests with a real sshd"
+  have ssh || missing openssh-client "tests with a real sshd"
+  have sudo || missing sudo "tests with a real sudo"
+  [ -x /usr/lib/systemd/systemd-journald ] || missing systemd "tests with a real journal"
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 packages=()
@@ -35,11 +39,18 @@ log=$PWD/.cache/apt.log
 : >"$log"
 export DEBIAN_FRONTEND=noninteractive
 install() {
-  if [ "$1" = syslog-ng-core ]; then unpack_syslog_ng; else apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null; fi
+  case $1 in
+    syslog-ng-core) # Debian lets only one system logger be installed
+      install libivykis0 libnet1 libwrap0 libjson-c5 libpcre3
+      unpack syslog-ng-core syslog-ng ;;
+    openssh-server) # installed, it would listen
+      install libwrap0
+      unpack openssh-server openssh-server ;;
+    *) apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null ;;
+  esac
 }
-unpack_syslog_ng() { # Debian lets only one system logger be installed; this one is only unpacked, beside what it needs
-  install libivykis0 libnet1 libwrap0 libjson-c5 libpcre3
-  (cd .cache && apt-get download syslog-ng-core && dpkg-deb -x syslog-ng-core_*.deb syslog-ng && rm -f syslog-ng-core_*.deb) >>"$log" 2>&1
+unpack() { # a package into .cache/, its scripts not run
+  (cd .cache && apt-get download "$1" && dpkg-deb -x "$1"_*.deb "$2" && rm -f "$1"_*.deb) >>"$log" 2>&1
 }
 started=$SECONDS
 apt-get update >>"$log" 2>&1 </dev/null

@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import hmac
+import http.client
 import json
 import socket
 import time
@@ -230,6 +231,18 @@ def test_a_document_with_an_id_is_stored_once(server: Server, token: str) -> Non
     first, second = (post(server, "/_bulk", body, token).json()["items"][0]["create"] for _ in range(2))
     assert (first["status"], first["result"], second["status"], second["result"]) == (201, "created", 200, "noop")
     assert first["_seq_no"] == second["_seq_no"]
+
+
+def test_a_client_that_drops_at_any_refusal_is_given_none(server: Server, token: str) -> None:
+    """rsyslog's omelasticsearch, known by what it sends: it keeps what got no answer, and nothing else."""
+    body = b'{"create":{}}\n{"action":"one"}\n'
+    for path, method in (("/_bulk", "POST"), ("/_cat/health", "GET")):
+        with pytest.raises(http.client.RemoteDisconnected):
+            server.ask(method, path, body if method == "POST" else None, token="wrong", headers={"Accept": "*/*"})
+        assert server.ask(method, path, body, token="wrong", headers={"Accept": "*/*", "User-Agent": "x"}).status == 401
+    assert server.ask("POST", "/_bulk", body, token=token, headers={"Accept": "*/*"}).status == 200
+    assert server.ask("GET", "/_cat/health", token=token, headers={"Accept": "*/*"}).status == 200
+    assert server.ask("POST", "/_bulk", b"\n", token=token, headers={"Accept": "*/*"}).status == 400
 
 
 def test_an_empty_bulk_is_refused_as_elasticsearch_does(server: Server, token: str) -> None:

@@ -34,6 +34,9 @@ BODY_SLOW_S, BODY_RATE_MIN = 60.0, 1024
 DRAIN_BYTES_MAX = 4 << 20
 UNREAD_S_MAX = 60.0
 
+HANG_UP = "graven.hang_up"
+"""The ASGI extension that ends a connection without an answer."""
+
 
 class BoundedHttp(HttpToolsProtocol):
     """One TCP connection. `last_s` is when bytes last came; `_rest_s` since when no request is in work."""
@@ -72,6 +75,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head, self._head_bytes, self._body_bytes, self._unwanted_bytes = True, 0, 0, 0
         self._begun_s = self.last_s
+        self.scope["extensions"] = {HANG_UP: self.hang_up}  # type: ignore[dict-item]
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -138,6 +142,13 @@ class BoundedHttp(HttpToolsProtocol):
             if slow or now_s - self.last_s > BODY_IDLE_S_MAX:
                 self.refuse(Refused(408, "the body comes too slowly", reason="timeout", mend="send it at once"))
 
+    def hang_up(self) -> None:
+        """End the connection without an answer to the request at work: for a client that takes any answer as final."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.abort()
+
     def refuse_unfinished(self, error: GravenError) -> None:
         """Refuse a request whose body is not all here; leave any other alone."""
         if self.cycle is not None and self.cycle.more_body and not self.cycle.response_started:
@@ -182,7 +193,7 @@ class ControlHttp(BoundedHttp):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {"graven.peer": {"uid": self._uid}}
+        self.scope["extensions"] |= {"graven.peer": {"uid": self._uid}}
 
 
 class _Gathered:

@@ -66,6 +66,8 @@ class Elastic:
             return _reply(b'{"license":{"status":"active","uid":"graven","type":"basic","mode":"basic"}}')
         if path == "/_xpack" and reading:
             return _reply(b'{"license":{"status":"active","uid":"graven","type":"basic","mode":"basic"},"features":{}}')
+        if path == "/_cat/health" and reading:
+            return Reply(200, b"graven green\n", b"text/plain; charset=utf-8", [_PRODUCT])
         if _SETUP.fullmatch(path):
             if reading:
                 return _error(404, "resource_not_found_exception", "there are none: this is a log")
@@ -76,7 +78,9 @@ class Elastic:
         status = 429 if isinstance(error, Busy) and status_of(error) == 429 else status_of(error)
         if status == 500:
             status = 503
-        return _error(status, _TYPES.get(status, "illegal_argument_exception"), error.what)
+        reply = _error(status, _TYPES.get(status, "illegal_argument_exception"), error.what)
+        final = status in (401, 403, 429, 503) and _takes_any_answer_as_final(call)
+        return Reply(reply.status, reply.body, reply.content_type, reply.headers, hang_up=final)
 
     def _bulk(self, call: Call) -> Parcel | Reply:
         index = call.path.removesuffix("/_bulk").removeprefix("/")
@@ -92,6 +96,13 @@ class Elastic:
             return _reply(head + b",".join(items) + b"]}")
 
         return Parcel(bulk.delivery, reply)
+
+
+def _takes_any_answer_as_final(call: Call) -> bool:
+    """Whether this is rsyslog's omelasticsearch, which drops what it sent at every answer but success, and sends again
+    where there was none. It is known by naming no program, and by what curl accepts.
+    """
+    return "user-agent" not in call.headers and call.headers.get("accept") == "*/*"
 
 
 def _items(operations: list[Operation], outcome: Outcome) -> tuple[list[bytes], bool]:

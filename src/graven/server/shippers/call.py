@@ -42,12 +42,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. `headers` beyond content type and length."""
+    """An answer. `headers` beyond content type and length. `hang_up`: none at all."""
 
     status: int
     body: bytes = b""
     content_type: bytes = JSON
     headers: Sequence[tuple[bytes, bytes]] = ()
+    hang_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

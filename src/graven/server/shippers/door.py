@@ -28,6 +28,7 @@ from graven.server.access import Access, Principal, unauthenticated
 from graven.server.answers import Refused, reason_of
 from graven.server.body import ClientGone, Receive, Share, read_body, unpack_body
 from graven.server.live import Live
+from graven.server.protocol import HANG_UP
 from graven.server.shippers.call import Call, Outcome, Parcel, Reply, Route, parse_query
 
 Send = Callable[[dict[str, Any]], Any]
@@ -61,6 +62,9 @@ class ShippersDoor:
             logger.error("a shippers' door failed", exc_info=error, extra={"fields": {"door": shipper.name}})
             reply = self._refuse(route, call, Broken(f"the door failed: {type(error).__name__}"))
         live.metrics.requests.add(1, shipper.name, str(reply.status))
+        if reply.hang_up and (hang_up := scope.get("extensions", {}).get(HANG_UP)) is not None:
+            hang_up()
+            return
         await send(
             {
                 "type": "http.response.start",
@@ -80,7 +84,7 @@ class ShippersDoor:
         extra = [(b"retry-after", b"%d" % error.retry_after_s)] if isinstance(error, Busy) else []
         if isinstance(error, Refused):
             extra += [(name.lower().encode(), value.encode("latin-1")) for name, value in error.headers.items()]
-        return Reply(reply.status, reply.body, reply.content_type, [*reply.headers, *extra])
+        return Reply(reply.status, reply.body, reply.content_type, [*reply.headers, *extra], reply.hang_up)
 
     async def _answer(self, route: Route, call: Call, scope: dict[str, Any], receive: Receive) -> Reply:
         live = self._live

@@ -17,8 +17,8 @@ CLOUDEVENTS_PATH = "/api/v1/events"
 
 _ELASTIC_NAMES = frozenset(
     {
-        "_alias", "_bulk", "_cluster", "_component_template", "_data_stream", "_ilm", "_index_template", "_ingest",
-        "_license", "_template", "_xpack",
+        "_alias", "_bulk", "_cat", "_cluster", "_component_template", "_data_stream", "_ilm", "_index_template",
+        "_ingest", "_license", "_template", "_xpack",
     }
 )  # fmt: skip
 
