@@ -140,6 +140,7 @@ def check_bound(verdict: Verdict, *, killed: bool) -> None:
     was `killed`: what its queue then sends again nobody can know for a repeat, but it is one run, sent twice.
     """
     gaps = runs(verdict.missing)
+    print("missing", gaps, "twice", runs(verdict.doubled))
     assert len(gaps) <= 1 and all(last - first < IN_FLIGHT for first, last in gaps), gaps
     if killed:
         assert len(runs(verdict.doubled)) <= 1 and max(Counter(verdict.arrived).values()) <= 2
