@@ -217,8 +217,8 @@ def test_the_token_goes_nowhere_else(preset: str, evil: str, tmp_path: Path) -> 
         service.now_s += 120
         pulling = Pulling(service, tmp_path)
         try:
-            wait_for(lambda: pulling.source._error)
-            assert "not the service's" in str(pulling.source._error)
+            wait_for(lambda: pulling.source.error)
+            assert "not the service's" in str(pulling.source.error)
         finally:
             pulling.source.close()
 

@@ -74,6 +74,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, o
         kept, raw = quarantine(line, position=0, fault={"position": 0, "path": "$", "what": "w", "mend": "m"})
         log.commit(Batch([kept], [None], 1, now_us, raws=[raw]))
         assert retry_quarantined(log, app.build_pipeline())["read"]
+    (directory.parent / "old.jsonl").write_bytes(b'{"action":"a"}\n' * 1_001)
+    graven("import", "--history", str(directory.parent / "old.jsonl"), "--source", "old", "--dir", str(directory))
     graven("backup", f"{directory}.copy", "--dir", str(directory))
     copy = f"file://{directory}.worm"
     graven("worm", "enable", copy, "--dir", str(directory))

@@ -28,7 +28,7 @@ from graven.check.receipts import (
 from graven.check.signers import add_signers
 from graven.check.times import ANCHOR, add_bracket, add_range_bracket, check_anchor
 from graven.check.verdict import Good, Trust
-from graven.check.words import counted, head_row
+from graven.check.words import counted, head_row, history_rows
 from graven.core.challenge_answer import FORMAT as CHALLENGE_ANSWER_FORMAT
 from graven.core.document import as_object, parse_document
 from graven.core.doubled import duplicate_keys
@@ -107,6 +107,8 @@ def _check_evidence(data: bytes, trust: Trust) -> Good:
     ]
     if found.event is not None:
         good.rows += trust.rows(found.event)
+        good.rows += (history := history_rows(found.event, found.head))
+        good.fields["history"] = bool(history)
         good.fields["event_text"] = found.event.decode()
         good.fields["duplicate_keys"] = duplicate_keys(found.event)
     else:

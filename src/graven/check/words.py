@@ -12,6 +12,9 @@ from graven.runtime.terminal import escape_for_terminal
 Row = tuple[str, object]
 """A label and its value."""
 
+HISTORY = "graven.history"
+"""The label of events that were imported from where they were kept before."""
+
 _LABEL_WIDTH = 11
 
 
@@ -49,6 +52,19 @@ def caution_rows(event: bytes) -> list[Row]:
     return [
         ("caution", f"keys given twice: {', '.join(doubled)}; the last counts here, other readers may take the first")
     ]
+
+
+def history_rows(event: bytes, head: Head) -> list[Row]:
+    """A row that says of an imported event what is not claimed of it."""
+    if HISTORY.encode() not in event:
+        return []
+    try:
+        labels = json.loads(event).get("labels")
+    except (ValueError, RecursionError, AttributeError):
+        return []
+    if not isinstance(labels, dict) or HISTORY not in labels:
+        return []
+    return [("history", f"imported at {rfc3339(head.received_us)}; integrity before that is not claimed")]
 
 
 def dump_json(value: object) -> str:

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("graven.cli.init", "make a new log and its keys"),
     "serve": ("graven.cli.serve", "take events and questions over HTTP"),
     "append": ("graven.cli.append", "append the events of a file"),
+    "import": ("graven.cli.import_", "take in logs that were kept elsewhere before"),
     "parse": ("graven.cli.parse", "show what becomes of other programs' records"),
     "show": ("graven.cli.show", "show one event, proved"),
     "prove": ("graven.cli.prove", "write the evidence for one event"),

@@ -8,7 +8,7 @@ import click
 
 from graven.app import open_view
 from graven.check.times import bracket_fields, bracket_rows
-from graven.check.words import Row, head_row
+from graven.check.words import Row, head_row, history_rows
 from graven.cli.event_lines import event_rows
 from graven.cli.options import dir_option, json_option
 from graven.cli.output import dump_json, print_fields, print_line, verbatim_json
@@ -94,6 +94,7 @@ def _rows(record: Record, source: str, bracket: Bracket | None) -> list[Row]:
         rows += event_rows(record.event)
     if record.head is not None:
         rows.append(head_row(record.head, source))
+        rows += history_rows(record.event, record.head) if record.event is not None else []
         rows += bracket_rows(bracket, record.head.received_us) if bracket is not None else []
     rows.append(("class", record.class_name))
     if record.raw is not None:

@@ -18,6 +18,8 @@ from graven.app import LOCAL_SOURCE, Log, build_pipeline
 from graven.cli.options import LOCK_WAIT_S
 from graven.core.errors import GravenError
 from graven.core.spelling import encode_base64
+from graven.ingest import Pipeline
+from graven.ingest.history import Part
 from graven.log import admin
 from graven.log.agents import revoke_agent
 from graven.log.lock import Locked
@@ -52,6 +54,8 @@ class Writing(Protocol):
     def stamp(self, authority: str | None = ...) -> Answer: ...
     def take_anchor(self, data: bytes, *, request: bytes | None = ..., checkpoint: bytes | None = ...) -> Answer: ...
     def retry_quarantined(self, *, indexes: Sequence[int] = ..., since: int = ...) -> Answer: ...
+    def import_history(self, source: str, parts: Sequence[Part]) -> Answer: ...
+    def history_positions(self, source: str, files: Sequence[str]) -> list[Answer]: ...
 
 
 @contextmanager
@@ -101,6 +105,7 @@ class HeldLog:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._answers = AnswerWriter()
+        self._pipeline: Pipeline | None = None
         self._actor = {"type": "user", "id": f"uid:{os.geteuid()}", "credential": "command line"}
 
     def append(
@@ -163,6 +168,18 @@ class HeldLog:
     def retry_quarantined(self, *, indexes: Sequence[int] = (), since: int = 0) -> Answer:
         pipeline = build_pipeline(self._log.config)
         return retry_quarantined(self._log, pipeline, indexes=indexes, since=since, actor=self._actor)
+
+    def import_history(self, source: str, parts: Sequence[Part]) -> Answer:
+        from graven.server.history import import_parts
+
+        if self._pipeline is None:
+            self._pipeline = build_pipeline(self._log.config)
+        return import_parts(self._log, self._pipeline, source, parts, actor=self._actor).answer
+
+    def history_positions(self, source: str, files: Sequence[str]) -> list[Answer]:
+        from graven.server.history import history_source, position_rows
+
+        return position_rows(self._log, history_source(self._log, source), files)
 
     def _source_fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """`class` as JSON has it is `class_name` in Python."""

@@ -31,7 +31,16 @@ from graven.event.decode import check_event
 from graven.ingest.detect import detect
 from graven.ingest.envelope import unwrap
 from graven.ingest.normalize import OF_DOORS, SOURCES
-from graven.ingest.record import AROUND_MAX, UNKNOWN_TYPE, Document, Normalised, Normaliser, Record, Unparsed
+from graven.ingest.record import (
+    AROUND_MAX,
+    HISTORY,
+    UNKNOWN_TYPE,
+    Document,
+    Normalised,
+    Normaliser,
+    Record,
+    Unparsed,
+)
 from graven.ingest.split import unpack
 from graven.ingest.times import read_time
 
@@ -92,7 +101,7 @@ class Pipeline:
             if record.fault:
                 raise Unparsed(record.fault)
             if not record.type and _EVENT_MARK in record.raw and (event := _event(record.raw)) is not None:
-                out.append(self._native(record.raw, event, position))
+                out.append(self._native(record, record.raw, event, position))
                 return
             if len(record.raw) > MAX_EVENT_BYTES:
                 document, elements = None, None if unpacked else unpack(record.raw)
@@ -131,7 +140,7 @@ class Pipeline:
         source = self._source(record, document)
         if source is None:
             piece = record.raw.strip(_SPACE)
-            out.append(self._native(piece, decode_event(piece), position))
+            out.append(self._native(record, piece, decode_event(piece), position))
             return
         events = source.normalise(record, document)
         if not events or len(events) > _EVENTS_MAX:
@@ -158,10 +167,17 @@ class Pipeline:
             raise Unparsed("no source type recognises the record", mend="state its type, or add a mapping for it")
         return found
 
-    def _native(self, piece: bytes, event: Event, position: int) -> Normalised:
-        """An event of the model as it came."""
+    def _native(self, record: Record, piece: bytes, event: Event, position: int) -> Normalised:
+        """An event of the model as it came; one of a history is marked, and kept as it came beside that."""
         if event.action == QUARANTINE_ACTION:
             raise Unparsed("the record says itself that it was quarantined", path="$.action")
+        if HISTORY in record.around:
+            event.labels = {**(event.labels or {}), HISTORY: record.around[HISTORY]}
+            marked, raw = event, piece
+            if self._redactor is not None:
+                marked, raw = self._redactor.apply(event, piece)
+            changed = marked is not event or raw is not piece
+            return Normalised(_encode(marked), raw, event.id, NATIVE_TYPE, "", event.class_, changed, position)
         if self._redactor is not None:
             redacted, _ = self._redactor.apply(event, b"")
             if redacted is not event:

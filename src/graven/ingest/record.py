@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from graven.check.words import HISTORY
 from graven.event import Event
 
 __all__ = [
     "AROUND_MAX",
+    "HISTORY",
+    "HISTORY_WORDS",
     "LIKELY",
     "MAYBE",
     "NO",
@@ -30,6 +33,9 @@ NO, MAYBE, LIKELY, SURE = 0, 1, 2, 3
 UNKNOWN_TYPE = "unknown"
 AROUND_MAX = 64
 """Entries of `Record.around` that become labels; the rest is left out."""
+
+HISTORY_WORDS = "imported; integrity before that is not claimed"
+"""What the label `HISTORY` says."""
 
 Document = Any
 """JSON as msgspec decodes it, or the text of a record that is not JSON. What it holds is the sender's choice."""

@@ -5,17 +5,19 @@ one record (`assemble`); one JSON object, also one
 written over several lines; a JSON array; and the containers in which producers deliver lists: CloudTrail's `Records`,
 a Kubernetes `EventList`, `records` of Azure diagnostics, `value` of Microsoft Graph, `items` of Google's reports,
 `entries`, `logs`, `results`, `data` and `activities` of others, `data.events` of Okta's hooks. A container's other
-fields are not part of its records.
+fields are not part of its records. CSV exports that hold a record in a cell are `csv_export`'s.
 
 Not looked at here: whether a record means anything. Decompression and the size of the whole are the caller's to bound.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from graven.ingest.assemble import Assembler, shape_of
+from graven.ingest.csv_export import export_records, is_export
 from graven.ingest.record import Record
 
 __all__ = ["split_records", "unpack"]
@@ -57,6 +59,8 @@ def split_records(body: bytes, type_: str = "", around: Mapping[str, str] | None
     text.
     """
     about: Mapping[str, str] = {} if around is None else around
+    if is_export(body, type_):
+        return [replace(record, around=about) for record in export_records(body, type_)]
     pieces, found = _pieces(body.removeprefix(_BOM).strip(b"\r\n"), type_)
     return [Record(piece, found, about) for piece in pieces]
 

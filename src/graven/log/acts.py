@@ -50,6 +50,8 @@ ANCHOR_RENEWAL = "graven.anchor.renewal"
 ANCHOR_CLOCK = "graven.anchor.clock"
 DISCLOSURE = "graven.disclosure"
 QUARANTINE_RETRY = "graven.quarantine.retry"
+IMPORT_PART = "graven.import.part"
+IMPORT_FILE = "graven.import.file"
 WORM_ENABLE = "graven.worm.enable"
 WORM_LOCK = "graven.worm.lock"
 WORM_DOCTOR = "graven.worm.doctor"
@@ -86,6 +88,8 @@ ACTS: dict[str, str] = {
     ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
     HEAL: "a restored log got back the entries of events that were lost: which, and the size and root it goes on from",
     QUARANTINE_RETRY: "quarantined records were read again: their indexes, how many events came of them, the first",
+    IMPORT_PART: "part of a file of history was imported: source, file, size, SHA-256, records and events of it so far",
+    IMPORT_FILE: "a file of history was imported whole: source, file, size, SHA-256, records, events, quarantined",
     DISCLOSURE: "entries were opened for somebody outside: what, which, how far, to whom, the document's SHA-256",
     WORM_ENABLE: "a write-once copy was set up, under a trial lock: store",
     WORM_LOCK: "the copy's full lock began: store, days by class, objects and bytes there were",
@@ -109,6 +113,8 @@ _VERBS = {
     BACKUP: ("export", "admin"),
     DISCLOSURE: ("export", "data"),
     QUARANTINE_RETRY: ("create", "data"),
+    IMPORT_PART: ("create", "data"),
+    IMPORT_FILE: ("create", "data"),
     KEYS_ROTATE: ("update", "admin"),
     KEYS_HANDOVER: ("update", "admin"),
     ERASURE: ("delete", "admin"),

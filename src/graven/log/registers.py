@@ -24,17 +24,20 @@ from graven.log import acts
 NUMBERS_STEP = 65_536
 """After a loss, numbers go on at the next multiple above the highest one known."""
 
+HISTORY_GRADE = "imported history"
 GRADES = (
     "signed at the source",
     "sequenced agent",
     "authenticated sender",
     "network",
     "pulled",
-    "imported history",
+    HISTORY_GRADE,
 )
 
 
 ANCHORED_MAX = 1_000
+IMPORTS_MAX = 100_000
+"""Files of history that are known; beyond it the oldest are forgotten."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -77,6 +80,15 @@ class Agent(msgspec.Struct, frozen=True):
     revoked: bool = False
 
 
+class Imported(msgspec.Struct, frozen=True):
+    """How far a file of history is in the log."""
+
+    records: int = 0
+    events: int = 0
+    quarantined: int = 0
+    done: bool = False
+
+
 class Erasure(msgspec.Struct, frozen=True):
     """A destroyed data key, as its event says."""
 
@@ -92,6 +104,9 @@ class Handed(msgspec.Struct, frozen=True):
 
     index: int
     note: str
+
+
+_NOTHING = Imported()
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -113,6 +128,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     anchored: tuple[str, ...] = ()
     cosigned_us: int = 0
     heard: dict[int, int] = {}
+    imports: dict[str, Imported] = {}
 
 
 class Registers:
@@ -134,6 +150,8 @@ class Registers:
         """Names of sources that were found silent and are not back."""
         self.heard: dict[int, int] = {}
         """Number of a source → when its last event was received, µs; of those that are known to have sent any."""
+        self.imports: dict[str, Imported] = {}
+        """By number of the source, a slash, and the SHA-256 of the file."""
         self.config: Mapping[str, str] = {}
         self.config_sha256 = ""
         self.running_since: int | None = None
@@ -209,6 +227,8 @@ class Registers:
                 self.silent |= {data["source"]}
             case acts.SOURCE_BACK:
                 self.silent -= {data["source"]}
+            case acts.IMPORT_PART | acts.IMPORT_FILE:
+                self._set_import(data, done=decoded["action"] == acts.IMPORT_FILE)
             case acts.TOKEN_CREATE:
                 token = msgspec.convert(data, Token)
                 self.tokens = {**self.tokens, token.sha256: token}
@@ -253,7 +273,7 @@ class Registers:
                 mark.size, mark.root.hex(), tuple(self.sources.values()), tuple(self.tokens.values()),
                 dict(self.config), self.config_sha256, self.running_since, dict(self.torn), self.erasures,
                 self.kit_segment, tuple(self.agents.values()), tuple(self.silent), self.coming, self.handovers,
-                self._source_floor, self.anchored, self.cosigned_us, dict(self.heard),
+                self._source_floor, self.anchored, self.cosigned_us, dict(self.heard), dict(self.imports),
             )
         )  # fmt: skip
         if self._applied > mark.size:
@@ -283,12 +303,23 @@ class Registers:
         registers.silent = frozenset(saved.silent)
         registers.coming, registers.handovers = saved.coming, saved.handovers
         registers.anchored, registers.cosigned_us = saved.anchored, saved.cosigned_us
-        registers.heard = saved.heard
+        registers.heard, registers.imports = saved.heard, saved.imports
         return registers, Mark(saved.size, bytes.fromhex(saved.root))
 
     def _set_source(self, row: dict[str, Any]) -> None:
         source = msgspec.convert(row, Source)
         self.sources = {**self.sources, source.name: source}
+
+    def imported(self, source: int, sha256: str) -> Imported:
+        """How far this file is in the log under this source."""
+        return self.imports.get(f"{source}/{sha256}", _NOTHING)
+
+    def _set_import(self, data: dict[str, Any], *, done: bool) -> None:
+        key = f"{data['number']}/{data['sha256']}"
+        self.imports.pop(key, None)  # the newest stands last
+        while len(self.imports) >= IMPORTS_MAX:
+            del self.imports[next(iter(self.imports))]
+        self.imports[key] = Imported(data["records"], data["events"], data["quarantined"], done)
 
     def _set_agent(self, agent: Agent) -> None:
         self.agents = {**self.agents, agent.name: agent}

@@ -40,8 +40,10 @@ class Principal:
     actor: Mapping[str, object] = field(default_factory=dict)
 
     def check(self, scope: str) -> None:
-        """Raises Refused (403) unless this principal has `scope`; admin includes read."""
-        if scope not in self.scopes:
+        """Raises Refused (403) unless this principal has `scope`; admin includes read, and a source to append as
+        ingest.
+        """
+        if scope not in self.scopes and not (scope == INGEST and self.sources):
             raise _forbidden(f"this takes the scope {scope!r}", scope)
 
     def source(self, asked: str | None) -> str:

@@ -20,6 +20,7 @@ import msgspec
 from graven.core.errors import BadInput, Broken, Busy, Disproved, GravenError
 from graven.core.spelling import encode_base64
 from graven.event import Refusal
+from graven.ingest.history import Part, encode_parts
 from graven.log.acts import rfc3339
 
 SOCKET_NAME = "control.sock"
@@ -86,6 +87,18 @@ class ControlClient:
     def retry_quarantined(self, *, indexes: Sequence[int] = (), since: int = 0) -> Answer:
         """Read quarantined records again: `read`, `left`, `before`."""
         return self._send("POST", "/control/v1/quarantine/retry", {"indexes": list(indexes), "since": since})
+
+    def import_history(self, source: str, parts: Sequence[Part]) -> Answer:
+        """Take parts of files of history: `accepted`, `duplicates`, `quarantined`, `size`."""
+        return self._call(
+            "POST", f"/api/v1/history/{quote(source, safe='')}", encode_parts(parts), "application/msgpack"
+        )
+
+    def history_positions(self, source: str, files: Sequence[str]) -> list[Answer]:
+        """How far files, by their SHA-256, are in the log: `records`, `events`, `quarantined`, `done`."""
+        target = f"/api/v1/history/{quote(source, safe='')}/positions"
+        found: list[Answer] = self._send("POST", target, {"files": list(files)})["positions"]
+        return found
 
     def tokens(self) -> list[Answer]:
         """Every token, without secrets, with its last use."""

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from graven.runtime.telemetry import get_logger
-from graven.server import anchors, control, events, health, openapi, tlog
+from graven.server import anchors, control, events, health, history, openapi, tlog
 from graven.server.access import Access, ControlAccess, TokenAccess, TokenUses
 from graven.server.agents import BATCHES_PATH, Agents, BatchDoor
 from graven.server.intake import PATH, Intake, Receive, Send
@@ -106,6 +106,7 @@ async def _logged(app: Any, scope: dict[str, Any], receive: Receive, send: Send)
 def _shared(uses: TokenUses, *, public: bool) -> tuple[Endpoint, ...]:
     return (
         *events.ENDPOINTS,
+        *history.ENDPOINTS,
         *health.ENDPOINTS,
         *Register(uses).endpoints(),
         *tlog.endpoints(public=public),

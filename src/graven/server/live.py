@@ -9,9 +9,10 @@ import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from graven.app import VERSION, Log, build_pipeline
 from graven.config import Config
@@ -25,6 +26,7 @@ from graven.runtime.telemetry import Metrics, get_logger
 from graven.server.activity import Activity
 from graven.server.body import Allowance
 from graven.server.copying import watch_copy
+from graven.server.turns import Turns
 from graven.server.watch import Watch
 
 READERS = 4
@@ -112,6 +114,8 @@ class Live:
         self.pipeline = build_pipeline(config)
         self.watch = Watch()
         self.activity = Activity()
+        self.importing = Turns()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def uptime_s(self) -> float:
@@ -159,6 +163,12 @@ class Live:
         if quarantined:
             metrics.quarantined.add(quarantined)
 
+    def count_soon(self, source: str, committed: Committed, **what: Any) -> None:
+        """`count`, from any thread."""
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody looks any more
+                self._loop.call_soon_threadsafe(partial(self.count, source, committed, **what))
+
     def check_ready(self) -> None:
         """Raises why events cannot be appended and published now."""
         log = self.taking()
@@ -167,7 +177,7 @@ class Live:
 
     def adopt(self, log: Log, loop: asyncio.AbstractEventLoop) -> None:
         """Take over the open log: its answers come to this loop, once a commit; so does each checkpoint."""
-        last_size = log.size
+        last_size, self._loop = log.size, loop
 
         def committed(size: int) -> None:
             nonlocal last_size

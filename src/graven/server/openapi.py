@@ -164,6 +164,22 @@ _PATHS: dict[str, JsonObject] = {
             parameters=(path_part("source", "its name"),),
         ),
     },
+    "/api/v1/history/{source}": {
+        "post": operation(
+            "Take parts of files of history", answer("They are durable.", ref("Imported")), 400, 409, 413,
+            scope="ingest",
+            parameters=(path_part("source", "a source of imported history"),),
+            body={"application/msgpack": {"schema": {"type": "string", "format": "binary"}}},
+        )
+    },
+    "/api/v1/history/{source}/positions": {
+        "post": operation(
+            "How far files of history are",
+            answer("In the order asked.", object_({"positions": listed(ref("ImportedFile"))})), 400, scope="ingest",
+            parameters=(path_part("source", "a source of imported history"),),
+            body=as_json(object_({"files": listed(text("SHA-256 of a file, hex"))})),
+        )
+    },
     "/api/v1/agents/{agent}": {
         "delete": operation(
             "Revoke the key of an agent", answer("It.", ref("Agent")), 400, scope="admin",

@@ -117,6 +117,14 @@ SCHEMAS: dict[str, JsonObject] = {
         "forks": number("other batches under numbers taken"), "forged": number("batches that were not its own"),
         "heartbeat": maybe(text("of its agent, RFC 3339")),
     },
+    "Imported": {
+        "accepted": number("events newly stored"), "duplicates": number("stored before"),
+        "quarantined": number("could not be read"), "size": number("the tree's size after them"),
+    },
+    "ImportedFile": {
+        "records": number("of it that are in the log"), "events": number("that came of them"),
+        "quarantined": number("of these"), "done": {"type": "boolean"},
+    },
     "Agent": object_({
         "name": text("its name, and its source's"), "vkey": text("its public key"),
         "sequence": number("of its last batch"), "sent": maybe(text("when that was made, RFC 3339")),

@@ -77,6 +77,7 @@ class Endpoint:
     query: Mapping[str, tuple[str, ...]] | None = None
     inline: bool = False
     knows_callers: bool = True
+    body_bytes_max: int = BODY_BYTES_MAX
 
 
 def json_response(document: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -142,14 +143,16 @@ async def _answer(live: Live, access: Access, endpoint: Endpoint, request: Reque
                 raise unauthenticated()
             principal.check(endpoint.scope)
     query = _query(request, endpoint.query or {})
-    body = b""
     if endpoint.method in ("POST", "PATCH"):
         share = Share(live.allowance)
         try:
-            body = await read_body(_receive(request), _length(request), bytes_max=BODY_BYTES_MAX, share=share)
+            bytes_max = min(endpoint.body_bytes_max, live.config.intake.max_request_bytes)
+            body = await read_body(_receive(request), _length(request), bytes_max=bytes_max, share=share)
+            ask = Ask(live, principal, request.path_params, query, body)
+            return endpoint.answer(ask) if endpoint.inline else await live.reads.run(partial(endpoint.answer, ask))
         finally:
             share.give_back()
-    ask = Ask(live, principal, request.path_params, query, body)
+    ask = Ask(live, principal, request.path_params, query)
     return endpoint.answer(ask) if endpoint.inline else await live.reads.run(partial(endpoint.answer, ask))
 
 

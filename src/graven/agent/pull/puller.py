@@ -10,8 +10,6 @@ begins its window anew. When it is asked too often, it is left alone for as long
 
 import logging
 import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -27,6 +25,7 @@ from graven.agent.pull.exchange import Answer, Exchange, Refused
 from graven.agent.pull.page import identity_of, next_url, records_of, value_at
 from graven.agent.pull.preset import Preset, fill
 from graven.agent.source import Taken, in_pieces
+from graven.agent.threaded import ThreadedSource
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 
 PAGES_QUEUED_MAX = 8
@@ -48,7 +47,7 @@ class State(msgspec.Struct):
     begun: bool = False
 
 
-class PullSource:
+class PullSource(ThreadedSource):
     """One service. A thread asks; `take` gives what came.
 
     Raises:
@@ -71,8 +70,9 @@ class PullSource:
         now_s: Callable[[], float] = time.time,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
+        super().__init__(name, queued_max=PAGES_QUEUED_MAX, wait=wait)
         preset.check(values, name)
-        self.name, self._preset, self._now_s = name, preset, now_s
+        self._preset, self._now_s = preset, now_s
         self._values = {**preset.values, **values}
         self._values = {key: fill(value, self._values) for key, value in self._values.items()}
         self._interval_s = interval_s
@@ -89,27 +89,11 @@ class PullSource:
         )  # fmt: skip
         self._exchange.check(url)
         self._auth = Auth(preset.auth, self._values, self._exchange, secret_file=secret_file, now_s=now_s)
-        self._pages: queue.Queue[Taken] = queue.Queue(PAGES_QUEUED_MAX)
-        self._stop = threading.Event()
-        self._wait = wait or self._stop.wait
-        self._error: GravenError | None = None
         self._asked_s = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"graven-agent-{name}", daemon=True)
-        self._thread.start()
-
-    def take(self, bytes_max: int) -> list[Taken]:
-        """Pages that came. Raises what stands in the way of the next, when there is nothing else to give."""
-        taken: list[Taken] = []
-        while bytes_max > 0 and not self._pages.empty():
-            taken.append(self._pages.get_nowait())
-            bytes_max -= taken[-1].size_bytes
-        if not taken and self._error is not None:
-            raise self._error
-        return taken
+        self.start()
 
     def close(self) -> None:
-        self._stop.set()
-        self._thread.join(5)
+        super().close()
         self._exchange.close()
 
     def _restore(self, places: Mapping[str, Any], history_s: int) -> None:
@@ -122,26 +106,26 @@ class PullSource:
                 self._buckets[key] = bucket["until_us"]
                 self._seen |= dict.fromkeys(bucket["ids"], key)
 
-    def _run(self) -> None:
+    def run(self) -> None:
         failures = 0
-        while not self._stop.is_set():
+        while not self.stopped.is_set():
             try:
                 pause_s = self._step()
-                failures, self._error = 0, None
+                failures, self.error = 0, None
             except Busy as error:
                 failures += 1
                 pause_s = max(float(error.retry_after_s), min(PAUSE_S_MAX, PAUSE_S * 2.0 ** min(failures, 10)))
                 _LOGGER.warning("%s waits: %s", self.name, error)
                 if failures > 5:
-                    self._error = error
+                    self.error = error
             except GravenError as error:
                 failures += 1
                 pause_s = self._after(error, failures)
             except Exception as error:  # a fault in here: said, and tried again
                 _LOGGER.exception("%s failed", self.name)
-                self._error, pause_s = Broken(f"pulling failed: {type(error).__name__}"), FAILED_S
+                self.error, pause_s = Broken(f"pulling failed: {type(error).__name__}"), FAILED_S
             if pause_s > 0:
-                self._wait(pause_s)
+                self.wait(pause_s)
 
     def _after(self, error: GravenError, failures: int) -> float:
         """What to do about a refusal: seconds to wait."""
@@ -151,7 +135,7 @@ class PullSource:
             self._state.url = ""  # the service forgot this page: the window begins anew, what was seen is known
             return PAUSE_S
         _LOGGER.error("%s is refused: %s", self.name, error)
-        self._error = error
+        self.error = error
         return FAILED_S
 
     def _step(self) -> float:
@@ -169,7 +153,7 @@ class PullSource:
         for records in self._lists(answer):
             empty = empty and not records
             for piece in in_pieces(records):
-                self._put(self._fresh(piece))
+                self.put(self._fresh(piece))
         following = next_url(answer, self._preset.paging, first=state.first, last=state.last, empty=empty)
         if following == state.url:
             following = ""  # a service that names a page as its own next has no other
@@ -178,7 +162,7 @@ class PullSource:
             state.url = following
         else:
             state.high_us, state.url = max(state.high_us, state.until_us), ""
-        self._put(Taken(places={self._key: msgspec.to_builtins(state)}))
+        self.put(Taken(places={self._key: msgspec.to_builtins(state)}))
         return 0.0
 
     def _open_window(self) -> float:
@@ -197,7 +181,7 @@ class PullSource:
         if start_us < oldest_us:
             if state.high_us < oldest_us:
                 data = {"source": self.name, "from": _rfc3339(state.high_us), "until": _rfc3339(oldest_us)}
-                self._put(notice(PULL_GAP, f"{self.name} no longer gives what was not asked for in time", data))
+                self.put(notice(PULL_GAP, f"{self.name} no longer gives what was not asked for in time", data))
             start_us = oldest_us
         state.until_us = min(ready_us, max(state.high_us, start_us) + part.window_s * _US)
         self._drop_seen(start_us)
@@ -268,16 +252,7 @@ class PullSource:
         for key in gone:
             del self._buckets[key]
         self._seen = {identity: key for identity, key in self._seen.items() if key in self._buckets}
-        self._put(Taken(places=dict.fromkeys(gone)))
-
-    def _put(self, taken: Taken) -> None:
-        """Hand over, waiting for room."""
-        while not self._stop.is_set() and (taken.records or taken.places):
-            try:
-                self._pages.put(taken, timeout=0.2)
-                return
-            except queue.Full:
-                continue
+        self.put(Taken(places=dict.fromkeys(gone)))
 
     def _time(self, time_us: int, *, up: bool) -> str:
         """A time as the service writes it, never narrowing the window."""

@@ -55,6 +55,8 @@ class FolderStore:
 
     def read(self, name: str) -> tuple[bytes, str]:
         path = f"{self._root}/{name}"
+        if ".." in name.split("/"):  # digests name files: none outside the folder is looked at
+            raise FileNotFoundError(path)
         try:
             with open(path, "rb") as file:
                 data = file.read(FILE_BYTES_MAX + 1)
