@@ -19,8 +19,8 @@ from graven.agent.config import (
 from graven.agent.doors.config import HttpConfig, SyslogConfig
 from graven.agent.notices import NOTICES
 from graven.agent.pull.preset import load_preset, parse_preset, preset_names
+from graven.core.signed import STATEMENT_ACTION
 from graven.ingest import Pipeline
-from graven.server.agents import STATEMENT_ACTION
 
 DOCS = Path(__file__).parents[2] / "docs"
 CLOUDTRAIL = (DOCS / "cloudtrail.md").read_text()

@@ -20,6 +20,7 @@ from graven.agent.delivery import Delivery
 from graven.agent.doors.door import Door
 from graven.agent.identity import Identity, load_identity
 from graven.agent.notices import SOURCE_FAILED, SPOOL_DAMAGED, STARTED, notice
+from graven.agent.receipts import ReceiptKeeper
 from graven.agent.source import Source, Taken
 from graven.agent.sources import open_doors, open_sources
 from graven.agent.spool import Spool
@@ -55,9 +56,11 @@ class Agent:
             self._clock, self._files = clock or SystemClock(), files or LocalFiles()
             self.spool = Spool(self._files, state, bytes_max=config.spool.max_bytes)
             self._transport = agent_transport(config)
+            self.receipts = ReceiptKeeper(self._files, state, self.identity, self._transport)
             self.delivery = Delivery(
-                self.spool, self.identity, self._transport, self._clock, heartbeat_s=config.heartbeat_s
-            )
+                self.spool, self.identity, self._transport, self._clock,
+                heartbeat_s=config.heartbeat_s, receipts=self.receipts,
+            )  # fmt: skip
             self._stop, self._wake = threading.Event(), threading.Event()
             sources = open_sources(config, self.spool.places)
             self.doors: Sequence[Door] = open_doors(config, self._wake.set, self._clock)

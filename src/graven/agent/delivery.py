@@ -16,11 +16,12 @@ from base64 import b64encode
 import msgspec
 
 from graven.agent.identity import Identity
+from graven.agent.receipts import ReceiptKeeper
 from graven.agent.spool import Batch, Spool
 from graven.client.refusals import error_of
 from graven.client.retry import persist
 from graven.client.transport import NoAnswer, Reply, Transport
-from graven.core.errors import BadInput, Broken, Busy, GravenError
+from graven.core.errors import BadInput, Broken, Busy, Disproved, GravenError
 from graven.core.spelling import HASH_BYTES, decode_hash, encode_base64
 from graven.core.statement import Heartbeat, format_heartbeat
 from graven.runtime.clock import Clock
@@ -45,6 +46,7 @@ class Position(msgspec.Struct, frozen=True):
 
 class _Answer(msgspec.Struct, frozen=True):
     position: Position
+    receipt: str = ""
 
 
 class OutOfStep(Broken):
@@ -55,9 +57,17 @@ class Delivery:
     """Sends on a thread of its own until it is stopped. `failure` is why it gave up, None while it works."""
 
     def __init__(
-        self, spool: Spool, identity: Identity, transport: Transport, clock: Clock, *, heartbeat_s: float
+        self,
+        spool: Spool,
+        identity: Identity,
+        transport: Transport,
+        clock: Clock,
+        *,
+        heartbeat_s: float,
+        receipts: ReceiptKeeper | None = None,
     ) -> None:
         self._spool, self._identity, self._transport, self._clock = spool, identity, transport, clock
+        self._receipts = receipts
         self._heartbeat_s = heartbeat_s
         self._stop = threading.Event()
         self._position: Position | None = None
@@ -108,7 +118,7 @@ class Delivery:
         while not self._stop.is_set():
             try:
                 persist(self._step, retries=None, stopped=self._pause, trouble=self._note_trouble)
-            except OutOfStep as error:
+            except (OutOfStep, Disproved) as error:
                 self.failure = error
                 _LOGGER.error("sending stopped: %s", error)
                 return
@@ -152,6 +162,9 @@ class Delivery:
             return
         if reply.status != 200:
             raise error_of(reply, f"POST {self._transport.url}{BATCHES_PATH}")
+        receipt = _receipt(reply)
+        if self._receipts is not None and receipt:  # none where the batch was there already
+            self._receipts.take(sequence, receipt)
         self._spool.settle(sequence)
         self.sent_batches += 1
         self.sent_records += batch.records
@@ -208,6 +221,13 @@ def _position(reply: Reply) -> Position:
             decode_hash(position.challenge)
         return position
     except (msgspec.MsgspecError, BadInput):
+        raise Broken("the server's answer cannot be read", mend="is this a Graven server?") from None
+
+
+def _receipt(reply: Reply) -> str:
+    try:
+        return msgspec.json.decode(reply.data, type=_Answer).receipt
+    except msgspec.MsgspecError:
         raise Broken("the server's answer cannot be read", mend="is this a Graven server?") from None
 
 

@@ -25,6 +25,7 @@ from graven.check.receipts import (
     check_certificate,
     check_receipt,
 )
+from graven.check.signed import SIGNED, check_signed
 from graven.check.signers import add_signers
 from graven.check.times import ANCHOR, add_bracket, add_range_bracket, check_anchor
 from graven.check.verdict import Good, Trust
@@ -40,6 +41,7 @@ from graven.core.prefix import open_prefix
 from graven.core.proof import entry_of_proof, parse_proof, verify_proof_counting
 from graven.core.range import FORMAT as RANGE_FORMAT
 from graven.core.range import parse_range, verify_opened_range
+from graven.core.signed import FORMAT as SIGNED_FORMAT
 from graven.core.spelling import encode_base64
 from graven.core.succession import handover_of, may_hand_over, verify_handover
 from graven.keys.signature import verify_signature
@@ -64,6 +66,7 @@ def check_document(data: bytes, trust: Trust) -> Good:
         CHALLENGE_ANSWER: check_challenge_answer,
         CHALLENGE_STATEMENT: check_challenge_statement,
         AUDIT_STATEMENT: check_audit_statement,
+        SIGNED: check_signed,
     }  # fmt: skip
     good = checks[kind](data, trust)
     good.data = data
@@ -77,7 +80,7 @@ def kind_of(data: bytes) -> str:
     """
     if data.lstrip(b" \t\r\n").startswith(b"{"):
         fields = as_object(parse_document(data, max_bytes=ANSWER_BYTES_MAX, what="a file"), "file", keys=(), more=None)
-        formats = {RANGE_FORMAT: _RANGE, CHALLENGE_ANSWER_FORMAT: CHALLENGE_ANSWER}
+        formats = {RANGE_FORMAT: _RANGE, CHALLENGE_ANSWER_FORMAT: CHALLENGE_ANSWER, SIGNED_FORMAT: SIGNED}
         if (kind := formats.get(str(fields.get("format")))) is not None:
             return kind
         return ANSWER if "receipt" in fields and "format" not in fields else _EVIDENCE

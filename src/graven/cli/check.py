@@ -51,11 +51,11 @@ def command(
 ) -> None:
     """Check what a log gave you, without the log and without a network.
 
-    FILE is evidence, a range, a tlog-proof, a receipt (the note, or the whole answer), a certificate, a checkpoint, a
-    prefix, an anchor, or what belongs to a challenge; `-` is standard input. Trust comes from --vkey or --policy, and
-    for time stamps from --tsa-root, never from a file that is checked. Several files are also held against each other:
-    two checkpoints of one size and different roots prove that the log forked, and a checkpoint against a receipt that
-    its promise was broken.
+    FILE is evidence, a signed event, a range, a tlog-proof, a receipt (the note, or the whole answer), a certificate,
+    a checkpoint, a prefix, an anchor, or what belongs to a challenge; `-` is standard input. Trust comes from --vkey
+    or --policy, and for time stamps from --tsa-root, never from a file that is checked. Several files are also held
+    against each other: two checkpoints of one size and different roots prove that the log forked, and a checkpoint
+    against a receipt that its promise was broken.
     """
     trust = replace(
         read_trust(vkeys, policy),

@@ -9,9 +9,10 @@ from graven.app import open_view
 from graven.cli.files import write_private
 from graven.cli.options import LOCK_WAIT_S, dir_option, json_option, path_option
 from graven.cli.output import print_bytes, print_json, print_line, shown
-from graven.core.errors import GravenError
+from graven.core.errors import BadInput, GravenError
 from graven.core.spelling import encode_base64
 from graven.log.prove import tlog_proof
+from graven.log.signed import signed_document
 from graven.log.view import View
 from graven.server.control_client import connect_control
 
@@ -23,11 +24,19 @@ _POLL_S = 0.1
 @dir_option
 @path_option("-o", "output", "Write to this file (mode 0600) instead of standard output.")
 @click.option("--tlog-proof", "bare", is_flag=True, help="The bare C2SP tlog-proof, which shows nothing of the event.")
+@click.option("--signed", is_flag=True, help="Also what shows that an agent signed it at the source.")
 @click.option("--no-event", is_flag=True, help="Withhold the event: only its digest is written.")
 @click.option("--no-raw", is_flag=True, help="Withhold the raw record: only its digest is written.")
 @json_option
 def command(
-    index: int, directory: Path, output: Path | None, bare: bool, no_event: bool, no_raw: bool, as_json: bool
+    index: int,
+    directory: Path,
+    output: Path | None,
+    bare: bool,
+    signed: bool,
+    no_event: bool,
+    no_raw: bool,
+    as_json: bool,
 ) -> None:
     """Write the evidence for the event at INDEX: the event, its salt, and the proof that leads to a signed checkpoint.
 
@@ -37,11 +46,15 @@ def command(
     """
     if str(output) == "-":
         output = None
+    if signed and (bare or no_raw):
+        raise BadInput("what an agent signed is the raw: it cannot be withheld", mend="--signed without the other")
     with open_view(directory) as view:
         _wait(view, index)
         published = view.published
         if bare:
             data = tlog_proof(directory, index, published)
+        elif signed:
+            data = signed_document(view, index, event=not no_event)
         else:
             data = view.evidence_of(view.read(index), published, event=not no_event, raw=not no_raw)
     head = published.checkpoint
@@ -51,7 +64,7 @@ def command(
         print_json(
             {
                 "index": index,
-                "format": "tlog-proof" if bare else "evidence",
+                "format": "tlog-proof" if bare else "signed event" if signed else "evidence",
                 "file": None if output is None else str(output),
                 "text": data.decode() if output is None else None,
                 "size": head.size,

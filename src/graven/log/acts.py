@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from graven.core.anchored import COSIGNATURE_ACT, TOKEN_ACT
+from graven.core.signed import ENROL_ACTION
 from graven.runtime.clock import rfc3339 as rfc3339
 
 SELF_SOURCE = 0
@@ -33,7 +34,7 @@ KEYS_HANDOVER = "graven.keys.handover"
 ID_CONFLICT = "graven.id_conflict"
 CLOCK_FALL = "graven.clock_fall"
 ERASURE = "graven.erasure"
-AGENT_ENROL = "graven.agent.enrol"
+AGENT_ENROL = ENROL_ACTION
 AGENT_REVOKE = "graven.agent.revoke"
 AGENT_BATCH = "graven.agent.batch"
 AGENT_GAP = "graven.agent.gap"

@@ -122,7 +122,7 @@ class View:
         """What bounds the published events `first` to `last` in time: each proved in the tree of `published`."""
         return collect_anchors(
             self.directory, published, first=first, last=last,
-            keys=self.keys, reader=self.reader, self_events=self._self_events, roots=self.time_roots or None,
+            keys=self.keys, reader=self.reader, self_events=self.self_events, roots=self.time_roots or None,
         )  # fmt: skip
 
     def bracket(self, index: int) -> Bracket:
@@ -141,7 +141,8 @@ class View:
         """The bare proof of one entry, without opening its event. Raises as `log.prove.tlog_proof`."""
         return tlog_proof(self.directory, index, self.published)
 
-    def _self_events(self, start: int, end: int) -> list[tuple[int, bytes]]:
+    def self_events(self, start: int, end: int) -> list[tuple[int, bytes]]:
+        """(index, event) of the log's own events in [start, end)."""
         return self_events(self.reader, self._find_key, self.header.log_id, start, end)
 
     def registers(self) -> Registers:

@@ -30,6 +30,7 @@ from graven.agent.wire import BODY_BYTES_MAX, decode_body, records_of
 from graven.app import Log
 from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.note import parse_vkey
+from graven.core.signed import STATEMENT_ACTION
 from graven.core.spelling import decode_base64, encode_base64
 from graven.core.statement import (
     NOTE_BYTES_MAX,
@@ -57,9 +58,6 @@ from graven.server.routes import Ask, Endpoint, json_response
 from graven.server.shippers.door import ids_of
 
 BATCHES_PATH = "/api/v1/agent/batches"
-STATEMENT_ACTION = "graven.agent.statement"
-"""The event that stands behind a batch's events; its raw is the signed statement."""
-
 ENROL_SKEW_S_MAX = 3_600
 SKEW_MS_MAX = 5_000
 REFUSED_PAUSE_S = 60.0
