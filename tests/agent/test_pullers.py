@@ -106,6 +106,11 @@ class Pulling:
             time.sleep(0.001)
 
 
+def test_a_page_may_be_an_export_of_purview() -> None:
+    page = b'CreationDate,AuditData\nx,"{""Id"":""1"",""Operation"":""A""}"\ny,"{""Id"":""2""}"\n'
+    assert records_of(page, "value", place="x") == [b'{"Id":"1","Operation":"A"}', b'{"Id":"2"}']
+
+
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_record_once(preset: str, tmp_path: Path) -> None:
     chance = random.Random(preset)

@@ -68,6 +68,24 @@ def test_a_stream_of_messages(server: Server, framing: str) -> None:
     assert metric(server, 'graven_syslog_messages_total{transport="tcp"}') == len(messages)
 
 
+def test_audit_records_of_one_event_are_one_event(server: Server) -> None:
+    """Also when they come over several datagrams and connections, and the last of them never comes."""
+    head = b"<13>Nov 22 05:00:00 web audispd: type=%b msg=audit(1364481363.243:%d): "
+    event = [
+        head % (b"SYSCALL", 7) + b"arch=c000003e syscall=2 success=yes exit=3 auid=1000 uid=1000",
+        head % (b"PATH", 7) + b'item=0 name="/etc/shadow" inode=1',
+        head % (b"EOE", 7),
+    ]
+    unfinished = [one.replace(b":7)", b":8)") for one in event[:2]]
+    before = server.size
+    for one in (*event[:2], *unfinished, event[2]):
+        send(server, one + b"\n")
+    server.wait_for(before + 2)
+    token = server.token("read", name="reader")
+    assert sorted(server.raws(token, before)) == sorted([b"\n".join(event), b"\n".join(unfinished)])
+    assert metric(server, "graven_syslog_messages_total") == 5
+
+
 def test_datagrams(server: Server) -> None:
     before = server.size
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:

@@ -17,6 +17,7 @@ from graven.core.errors import BadInput, GravenError
 from graven.core.note import parse_vkey
 from graven.core.policy import parse_policy
 from graven.core.x509 import MAX_PEM_BYTES, parse_certificates
+from graven.runtime.files import read_file
 
 _USAGE = (
     "graven-verify FILE... (--vkey VKEY... | --policy FILE) [--tsa-root FILE]... [--auditor VKEY]... "
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reconfigure(errors="backslashreplace")
     asked = _parser().parse_args(arguments)
     try:
-        found = check_files(asked.files, lambda name: _read(Path(name), ANSWER_BYTES_MAX), _trust(asked))
+        found = check_files(asked.files, lambda name: read_file(Path(name), max_bytes=ANSWER_BYTES_MAX), _trust(asked))
     except GravenError as error:
         _tell(error, as_json=asked.json)
         return error.exit_code
@@ -87,13 +88,15 @@ def _trust(asked: argparse.Namespace) -> Trust:
         )
     return Trust(
         keys=tuple(parse_vkey(vkey.strip()) for vkey in asked.vkey),
-        policy=parse_policy(_read(asked.policy, 1 << 20)) if asked.policy is not None else None,
-        certificate=_read(asked.certificate, 1 << 20) if asked.certificate is not None else None,
-        sent=_lines(_read(asked.events, ANSWER_BYTES_MAX)) if asked.events is not None else None,
+        policy=parse_policy(read_file(asked.policy, max_bytes=1 << 20)) if asked.policy is not None else None,
+        certificate=read_file(asked.certificate, max_bytes=1 << 20) if asked.certificate is not None else None,
+        sent=_lines(read_file(asked.events, max_bytes=ANSWER_BYTES_MAX)) if asked.events is not None else None,
         auditors=tuple(parse_vkey(vkey.strip()) for vkey in asked.auditor),
         normalised=asked.normalised,
-        time_roots=tuple(one for path in asked.tsa_root for one in parse_certificates(_read(path, MAX_PEM_BYTES))),
-    ).with_handovers(_read(path, 1 << 23) for path in asked.handover)
+        time_roots=tuple(
+            one for path in asked.tsa_root for one in parse_certificates(read_file(path, max_bytes=MAX_PEM_BYTES))
+        ),
+    ).with_handovers(read_file(path, max_bytes=1 << 23) for path in asked.handover)
 
 
 def _lines(data: bytes) -> tuple[bytes, ...]:
@@ -103,20 +106,6 @@ def _lines(data: bytes) -> tuple[bytes, ...]:
         if event[:1] != b"{" or event[-1:] != b"}":
             raise BadInput("not one event a line", place=f"event {number}", mend="NDJSON; `graven check` takes more")
     return events
-
-
-def _read(path: Path, bytes_max: int) -> bytes:
-    try:
-        if str(path) == "-":
-            data = sys.stdin.buffer.read(bytes_max + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(bytes_max + 1)
-    except OSError as error:
-        raise BadInput(f"the file cannot be read: {error.strerror}", place=str(path)) from None
-    if len(data) > bytes_max:
-        raise BadInput(f"the file has more than {bytes_max} bytes", place=str(path))
-    return data
 
 
 def _print(found: Findings) -> None:

@@ -1,30 +1,14 @@
 """Files that people name on the command line: read whole and bounded, written private and at one stroke."""
 
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from graven.core.errors import BadInput
 from graven.core.x509 import MAX_PEM_BYTES, Certificate, parse_certificates
-
-READ_BYTES_MAX = 256 << 20
-
-
-def read_file(path: Path, *, max_bytes: int = READ_BYTES_MAX) -> bytes:
-    """The bytes of a file, or of standard input for `-`. Raises BadInput: it cannot be read, or is larger."""
-    try:
-        if str(path) == "-":
-            data = sys.stdin.buffer.read(max_bytes + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(max_bytes + 1)
-    except OSError as error:
-        raise BadInput(f"the file cannot be read: {error.strerror}", place=str(path)) from None
-    if len(data) > max_bytes:
-        raise BadInput(f"the file has more than {max_bytes} bytes", place=str(path))
-    return data
+from graven.runtime.files import READ_BYTES_MAX as READ_BYTES_MAX
+from graven.runtime.files import read_file as read_file
 
 
 def read_time_roots(paths: Sequence[Path]) -> tuple[Certificate, ...]:

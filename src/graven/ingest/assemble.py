@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from graven.ingest.normalize.auditd_record import stamp_of
 
-__all__ = ["OPEN_MAX", "RECORD_BYTES_MAX", "SHAPES", "Assembler", "assemble_text", "shape_of"]
+__all__ = ["AUDIT_MANY", "OPEN_MAX", "RECORD_BYTES_MAX", "SHAPES", "Assembler", "assemble_text", "shape_of"]
 
 RECORD_BYTES_MAX = 1 << 20
 OPEN_MAX = 64
@@ -31,7 +31,7 @@ SHAPES = ("lines", "auditd", "postgresql-csv", "postgresql", "pgaudit-transcript
 _LOOK_BYTES = 64 << 10
 _AUDIT_LINES_MAX = 1_000
 _AUDIT_TYPE = re.compile(rb"(?:node=\S{1,255} )?type=([A-Z_0-9\[\]]{1,64}) msg=audit\(")
-_AUDIT_MANY = frozenset(
+AUDIT_MANY = frozenset(
     b"SYSCALL PATH CWD EXECVE PROCTITLE SOCKADDR BPRM_FCAPS EOE MMAP FD_PAIR OBJ_PID IPC CAPSET SOCKETCALL AVC"
     b" NETFILTER_CFG KERN_MODULE BPF SECCOMP OPENAT2 URINGOP CONFIG_CHANGE INTEGRITY_DATA MAC_POLICY_LOAD".split()
 )
@@ -127,7 +127,7 @@ class Assembler:
     def _audit(self, line: bytes) -> Iterator[bytes]:
         kind = _AUDIT_TYPE.match(line)
         stamp = stamp_of(line[:512].decode("utf-8", "replace"))
-        if kind is None or stamp is None or kind[1] not in _AUDIT_MANY:
+        if kind is None or stamp is None or kind[1] not in AUDIT_MANY:
             if line.strip():
                 yield line
             return

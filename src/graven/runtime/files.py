@@ -21,10 +21,15 @@ import contextlib
 import ctypes
 import errno
 import os
+import sys
+from pathlib import Path
 from typing import Protocol
+
+from graven.core.errors import BadInput
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+READ_BYTES_MAX = 256 << 20
 _sync_bytes = getattr(os, "fdatasync", os.fsync)  # macOS has fsync only
 
 
@@ -136,6 +141,23 @@ class LocalFiles:
                 raise OSError(code, os.strerror(code), path)
         finally:
             os.close(fd)
+
+
+def read_file(path: Path, *, max_bytes: int = READ_BYTES_MAX) -> bytes:
+    """The bytes of a file that somebody named, or of standard input for `-`. Raises BadInput: it cannot be read, or is
+    larger.
+    """
+    try:
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(max_bytes + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise BadInput(f"the file cannot be read: {error.strerror}", place=str(path)) from None
+    if len(data) > max_bytes:
+        raise BadInput(f"the file has more than {max_bytes} bytes", place=str(path))
+    return data
 
 
 def write_atomic(files: Files, path: str, data: bytes, *, sync: bool = True) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from graven.agent.pull.exchange import Answer
 from graven.agent.pull.preset import PagingPart
 from graven.core.errors import Broken
+from graven.ingest.csv_export import export_records, is_export
 
 RECORDS_MAX = 100_000
 
@@ -18,7 +19,11 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def records_of(data: bytes, path: str, *, place: str) -> list[bytes]:
-    """The elements of the list at a dotted path; a missing or null one is empty. Raises Broken."""
+    """The elements of the list at a dotted path; a missing or null one is empty. Of a CSV export of Purview, the
+    records in its cells. Raises Broken.
+    """
+    if is_export(data):
+        return _bounded([record.raw for record in export_records(data)], place)
     try:
         raw: bytes = data
         for key in path.split(".") if path else ():
@@ -31,6 +36,10 @@ def records_of(data: bytes, path: str, *, place: str) -> list[bytes]:
         records = [bytes(one).strip() for one in _LIST.decode(raw)]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Broken("the answer is not what the preset says", place=place) from None
+    return _bounded(records, place)
+
+
+def _bounded(records: list[bytes], place: str) -> list[bytes]:
     if len(records) > RECORDS_MAX:
         raise Broken(f"a page of more than {RECORDS_MAX} records", place=place)
     return records

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-__all__ = ["AuditRecord", "parse_address", "parse_record", "stamp_of"]
+__all__ = ["NUMBERED", "AuditRecord", "parse_address", "parse_record", "stamp_of"]
 
 _FIELDS_MAX = 512
 _ENRICHED = "\x1d"
@@ -56,7 +56,7 @@ _ENCODED = frozenset(
         "new_group",
     ]
 )
-_NUMBERED = {
+NUMBERED = {
     "1000": "GET", "1101": "USER_ACCT", "1300": "SYSCALL", "1302": "PATH", "1303": "IPC", "1305": "CONFIG_CHANGE",
     "1306": "SOCKADDR", "1307": "CWD", "1309": "EXECVE", "1320": "EOE", "1325": "NETFILTER_CFG", "1326": "SECCOMP",
     "1327": "PROCTITLE", "1400": "AVC", "1401": "SELINUX_ERR", "1403": "MAC_POLICY_LOAD", "1404": "MAC_STATUS",
@@ -99,7 +99,7 @@ def parse_record(line: str) -> AuditRecord | None:
     if avc := _AVC.match(body):
         fields |= {"avc": avc["result"], "permissions": avc["permissions"].strip()}
         body = body[avc.end() :]
-    type_ = _NUMBERED.get(type_, type_)
+    type_ = NUMBERED.get(type_, type_)
     body, text = _take_quoted(body, fields)
     _take_fields(body, fields, type_)
     names: dict[str, str] = {}
