@@ -45,7 +45,8 @@ class _Window:
     before: int = 0
 
     def add(self, count: int, now_us: int) -> None:
-        self._turn(now_us)
+        if now_us - self.begun_us >= self.period_us:
+            self._turn(now_us)
         self.now += count
 
     def per_s(self, now_us: int, since_us: int) -> float:
