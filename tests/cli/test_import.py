@@ -145,6 +145,40 @@ def test_killed_in_the_middle(run: Run, made: str, tries: int) -> None:
     check_log(LOG.absolute())
 
 
+@pytest.mark.slow
+def test_the_server_is_killed(run: Run, made: str) -> None:
+    """The server that takes it is killed with -9 in the middle; the command says so, and goes on when run again."""
+    Path("big.jsonl").write_bytes(b"".join(b'{"action":"k","id":"k-%d"}\n' % n for n in range(60_000)))
+    run("source", "add", "old", "--dir", LOG, "--grade", "imported history")
+    mark, said = LOG / "state" / "committed", Path("served.txt")
+    words = [sys.executable, "-m", "graven"]
+    ends = []
+    for tries in range(3):
+        with said.open("wb") as out:
+            server = subprocess.Popen(
+                [*words, "serve", "--dir", "log", "--listen", "127.0.0.1:0"], stdout=out, stderr=subprocess.DEVNULL
+            )
+        while b"listening" not in said.read_bytes():
+            time.sleep(0.02)
+        time.sleep(0.3)
+        before = mark.read_bytes()
+        process = subprocess.Popen(
+            [*words, "import", "--history", "big.jsonl", "--source", "old", "--dir", "log"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while mark.read_bytes() == before and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(0.1 * tries)
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        ends.append(process.wait())
+    assert set(ends) <= {0, 3} and 3 in ends
+    run("import", "--history", "big.jsonl", "--source", "old", "--dir", LOG)
+    found = distinct()
+    assert len(found) == 60_000 and set(found.values()) == {1}
+    check_log(LOG.absolute())
+
+
 @pytest.fixture
 def served() -> Iterator[Server]:
     with Server(Path("served").absolute()) as server:
