@@ -64,7 +64,8 @@ def test_hosts_and_peers_are_kept_apart() -> None:
     a, b = message(b"SYSCALL", 7, b"web"), message(b"SYSCALL", 7, b"db")
     fed(waiting, a, b)
     fed(waiting, a, around={"syslog.peer": "192.0.2.2"})
-    assert len(waiting.flush()) == 3
+    fed(waiting, a, around={"syslog.peer": "192.0.2.1", "syslog.uid": "1000"})  # a user beside the daemon
+    assert [held.raw for held in waiting.flush()] == [a, b, a, a]
 
 
 def test_what_does_not_wait_passes() -> None:

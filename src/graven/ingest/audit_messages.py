@@ -4,20 +4,22 @@ A record begins to wait with its first message; it is whole with its end record,
 sends no end records, or when nothing has been added to it for `WAIT_S`. The raw of it is its messages as they were
 framed, in the order they came, joined by line breaks. Messages of another kind pass at once.
 
-Whose they are is told by source, peer, the host the header names, and the audit stamp. What is held is bounded
-in events, in bytes and in lines an event: the oldest goes on as it is. Nothing is dropped. Not safe to share between
-threads; the clock is the caller's.
+Whose they are is told by the source, all that the door says of the sender (peer, certificate, user), the host the
+header names, and the audit stamp: nobody can put a record into another's event. What is held is bounded in events, in
+bytes and in lines an event: the oldest goes on as it is. Nothing is dropped. Not safe to share between threads; the
+clock is the caller's.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from graven.ingest.assemble import AUDIT_MANY
 from graven.ingest.normalize.auditd_record import NUMBERED
 from graven.ingest.protocol.syslog_header import parse_header
 
-__all__ = ["HELD_BYTES_MAX", "OPEN_MAX", "WAIT_S", "AuditMessages", "Held"]
+__all__ = ["HELD_BYTES_MAX", "OPEN_MAX", "WAIT_S", "AuditAssembly", "AuditMessages", "Held"]
 
 WAIT_S = 1.0
 OPEN_MAX = 4_096
@@ -30,8 +32,9 @@ _MARK = b"audit("
 _LOOK_BYTES = 1_024
 _RECORD = re.compile(rb"(?:\A|[\s:])type=([A-Z_0-9]{1,64}) (?:msg=)?audit\(([\d.]{1,24}:\d{1,20})\)")
 
-_Sender = tuple[str, str, str]
-_Key = tuple[str, str, str, str]
+_Message = TypeVar("_Message")
+_Sender = tuple[str, tuple[tuple[str, str], ...], str]
+_Key = tuple[str, tuple[tuple[str, str], ...], str, str]
 
 
 @dataclass(slots=True)
@@ -73,7 +76,7 @@ class AuditMessages:
         if kind not in AUDIT_MANY:
             return None
         host = parse_header(message[:_LOOK_BYTES].decode("utf-8", "replace")).hostname
-        sender = (source, around.get("syslog.peer", ""), host)
+        sender = (source, tuple(around.items()), host)
         key = (*sender, found[2].decode())
         held = self._open.get(key)
         if held is None:
@@ -117,3 +120,48 @@ class AuditMessages:
         held = self._open.pop(key)
         self.held_bytes -= held.size_bytes
         return held
+
+
+class AuditAssembly:
+    """`AuditMessages` for a door on a loop: what has waited long enough is handed on by itself.
+
+    `hand_on` gets each event that is whole; `later(seconds, function)` calls back once, as a loop's `call_later` does.
+    """
+
+    def __init__(
+        self,
+        hand_on: Callable[[Held], None],
+        *,
+        now_s: Callable[[], float],
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._hand_on, self._now_s, self._later = hand_on, now_s, later
+        self._waiting = AuditMessages()
+        self._looking = False
+
+    def pass_on(self, messages: Sequence[_Message], around: dict[str, str], source: str = "") -> list[_Message]:
+        """Those of the messages that wait for no other, in their order."""
+        passing: list[_Message] = []
+        for message in messages:
+            whole = self._waiting.feed(message, around, source, self._now_s()) if isinstance(message, bytes) else None
+            if whole is None:
+                passing.append(message)
+                continue
+            for held in whole:
+                self._hand_on(held)
+            if self._waiting and not self._looking:
+                self._looking = True
+                self._later(WAIT_S / 2, self._look)
+        return passing
+
+    def flush(self) -> None:
+        """Hand on all that waits: nothing more will come."""
+        for held in self._waiting.flush():
+            self._hand_on(held)
+
+    def _look(self) -> None:
+        for held in self._waiting.due(self._now_s()):
+            self._hand_on(held)
+        self._looking = bool(self._waiting)
+        if self._looking:
+            self._later(WAIT_S / 2, self._look)

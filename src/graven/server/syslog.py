@@ -21,7 +21,7 @@ from typing import Any
 from graven.config import SyslogConfig
 from graven.config.doors import parse_senders
 from graven.core.errors import BadInput, Busy, GravenError
-from graven.ingest.audit_messages import WAIT_S, AuditMessages, Held
+from graven.ingest.audit_messages import AuditAssembly
 from graven.ingest.protocol.framing import TOO_LONG, Frame, Framer, faulty_frame
 from graven.ingest.record import Record
 from graven.log.acts import rfc3339
@@ -45,7 +45,6 @@ HELD_BYTES_MAX = 64 << 20  # of unfinished messages, all streams together
 HELD_BYTES_FREE = 64 << 10  # of one stream: never closed for less
 RETRY_S = 0.05
 STOP_S_MAX = 20.0
-AUDIT_LOOK_S = WAIT_S / 2
 
 _DATAGRAMS_A_TURN = 512
 
@@ -85,7 +84,9 @@ class SyslogDoor:
         self._at_work = 0  # batches with the writer
         self._waiting_bytes = 0
         self._ended = False
-        self._audit, self._audit_due = AuditMessages(), False
+        self._audit = AuditAssembly(
+            lambda held: self._add([held.raw], held.around, held.source, None), now_s=loop.time, later=loop.call_later
+        )
         self.streams: set[_Stream] = set()
         self._paused: set[_Stream] = set()
         self.held_bytes = 0
@@ -119,7 +120,7 @@ class SyslogDoor:
             self._udp.close()
         for stream in list(self.streams):
             stream.close()
-        self._hand_on(self._audit.flush())
+        self._audit.flush()
         self._flush()
         until_s = self._loop.time() + STOP_S_MAX
         while (self._at_work or self._ready or self._pending) and self._loop.time() < until_s:
@@ -152,32 +153,8 @@ class SyslogDoor:
         when all of an event are there.
         """
         self.live.metrics.syslog.add(len(messages), around["syslog.transport"])
-        passing = [one for one in messages if not self._waits(one, around, source)]
-        if passing:
+        if passing := self._audit.pass_on(messages, around, source):
             self._add(passing, around, source, stream)
-
-    def _waits(self, message: bytes | Frame, around: dict[str, str], source: str) -> bool:
-        """Whether a message waits for others, or went on with those that waited for it."""
-        if not isinstance(message, bytes):
-            return False
-        whole = self._audit.feed(message, around, source, self._loop.time())
-        if whole is None:
-            return False
-        self._hand_on(whole)
-        if not self._audit_due:
-            self._audit_due = True
-            self._loop.call_later(AUDIT_LOOK_S, self._release_due)
-        return True
-
-    def _release_due(self) -> None:
-        self._hand_on(self._audit.due(self._loop.time()))
-        self._audit_due = bool(self._audit) and not self._ended
-        if self._audit_due:
-            self._loop.call_later(AUDIT_LOOK_S, self._release_due)
-
-    def _hand_on(self, whole: Sequence[Held]) -> None:
-        for held in whole:
-            self._add([held.raw], held.around, held.source, None)
 
     def _add(
         self, messages: Sequence[bytes | Frame], around: dict[str, str], source: str, stream: "_Stream | None"

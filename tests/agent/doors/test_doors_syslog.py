@@ -103,6 +103,17 @@ def test_a_forged_line_inside_a_message_stays_inside(server: Server, running: Ru
     assert raws(server.directory) == [evil]
 
 
+def test_audit_records_of_one_event_are_one_event(server: Server, running: Running, tmp_path: Path) -> None:
+    head = b"<13>Nov 22 05:00:00 web audispd: type=%b msg=audit(1364481363.243:7): %b"
+    sent = [head % (b"SYSCALL", b"syscall=2 auid=1000"), head % (b"PATH", b'name="/etc/shadow"'), head % (b"EOE", b"")]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.connect(str(tmp_path / "log.sock"))
+        for one in sent:
+            sender.send(one)
+    wait_for(lambda: raws(server.directory))
+    assert raws(server.directory) == [b"\n".join(sent)]
+
+
 def test_a_full_spool_holds_the_senders_up_and_loses_nothing(server: Server, tmp_path: Path) -> None:
     config = enrolled(write_config(tmp_path, server.url, DOORS), server)
     door = Agent(config)

@@ -20,6 +20,7 @@ from graven.agent.doors.door import Inlet
 from graven.agent.notices import SYSLOG_LOST, notice
 from graven.agent.source import Taken
 from graven.agent.wire import OTHERWISE, run_of
+from graven.ingest.audit_messages import AuditAssembly
 from graven.ingest.protocol.framing import TOO_LONG, Frame, Framer, faulty_frame
 from graven.ingest.record import Record
 from graven.runtime.sockets import Datagram, Datagrams
@@ -44,6 +45,7 @@ class SyslogDoor:
         self.name, self.config = config.name, config
         self._inlet, self._now = inlet, now
         self._loop: asyncio.AbstractEventLoop
+        self._audit: AuditAssembly
         self._server: asyncio.Server | None = None
         self._datagrams: Datagrams | None = None
         self._reading = False
@@ -52,6 +54,9 @@ class SyslogDoor:
 
     async def begin(self, tcp: socket.socket | None, datagrams: Datagrams) -> None:
         self._loop = asyncio.get_running_loop()
+        self._audit = AuditAssembly(
+            lambda held: self._put([held.raw], held.around), now_s=self._loop.time, later=self._loop.call_later
+        )
         self._datagrams = datagrams
         if tcp is not None:
             self._server = await self._loop.create_server(partial(_Stream, self), sock=tcp)
@@ -74,6 +79,7 @@ class SyslogDoor:
                 Path(self.config.socket).unlink(missing_ok=True)
         for stream in list(self._streams):
             stream.end()
+        self._audit.flush()
 
     async def close(self) -> None:
         await self.finish()
@@ -90,7 +96,13 @@ class SyslogDoor:
             stream.transport.resume_reading()
 
     def came(self, messages: Sequence[bytes | Frame], around: dict[str, str]) -> None:
-        """Messages as they were framed. Without room, nothing more is read until there is."""
+        """Messages as they were framed; audit records of one event go on together. Without room, nothing more is read
+        until there is.
+        """
+        if passing := self._audit.pass_on(messages, around):
+            self._put(passing, around)
+
+    def _put(self, messages: Sequence[bytes | Frame], around: dict[str, str]) -> None:
         said = {**self.config.labels, **around, "time": self._now()}
         if not self.config.type:
             said[OTHERWISE] = FALLBACK_TYPE
