@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from cli.calls import Run, read_error, read_json
+from graven.log.seal import zstd
 
 RECORD = {
     "eventVersion": "1.10",
@@ -24,6 +25,14 @@ def test_events_one_a_line_and_the_counts_beside_them(run: Run) -> None:
     assert [event["id"] for event in events] == ["e-1", "e-2"]
     assert events[0]["action"] == "s3:GetObject" and events[0]["labels"]["graven.type"] == "aws-cloudtrail"
     assert found.stderr == "graven: 2 records, 2 events, 0 quarantined: aws-cloudtrail 2\n"
+
+
+def test_zstandard_and_exports_of_purview(run: Run, tmp_path: Path) -> None:
+    cell = json.dumps({"Id": "1", "CreationTime": "2026-03-02T08:15:02", "Operation": "UserLoggedIn", "Workload": "X"})
+    body = 'CreationDate,AuditData\nx,"' + cell.replace('"', '""') + '"\n'
+    (tmp_path / "export.csv.zst").write_bytes(zstd.compress(body.encode()))
+    (event,) = read_json(run("parse", tmp_path / "export.csv.zst", "--json"))["events"]
+    assert (event["type"], event["id"], base64.b64decode(event["raw"])) == ("microsoft-365", "1", cell.encode())
 
 
 def test_gzip_and_standard_input(run: Run) -> None:

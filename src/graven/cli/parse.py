@@ -15,7 +15,7 @@ from graven.core.spelling import encode_base64
 from graven.ingest import Normalised, Pipeline, Record, split_records
 from graven.ingest.protocol.compressed import decompress
 
-_GZIP = b"\x1f\x8b"
+_ENCODINGS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
 _RUN_RECORDS = 1000
 
 
@@ -28,8 +28,9 @@ def command(file: Path, type_: str, config_file: Path | None, as_json: bool) -> 
     """Print the events that would be stored of FILE, one a line, and store nothing (`-`: standard input).
 
     FILE holds records of other programs: NDJSON, a JSON array, lines of text, or what producers put records into
-    (CloudTrail's Records, a Kubernetes EventList, …), compressed with gzip or not. A record that cannot be read shows
-    as the quarantined event that would be stored. How many there are, and of which types, goes to standard error.
+    (CloudTrail's Records, a Kubernetes EventList, a CSV export of Purview, …), compressed with gzip or Zstandard or
+    not. A record that cannot be read shows as the quarantined event that would be stored. How many there are, and of
+    which types, goes to standard error.
     """
     pipeline = build_pipeline(load_config(config_file) if config_file is not None else None)
     if type_ and type_ not in pipeline.types:
@@ -80,9 +81,10 @@ def _pieces(records: list[Record]) -> list[list[Record]]:
 
 
 def _clear(data: bytes) -> bytes:
-    if not data.startswith(_GZIP):
+    encoding = next((name for start, name in _ENCODINGS if data.startswith(start)), None)
+    if encoding is None:
         return data
-    clear = decompress(data, "gzip", bytes_max=READ_BYTES_MAX)
+    clear = decompress(data, encoding, bytes_max=READ_BYTES_MAX)
     if clear is None:
         raise BadInput(f"the file has more than {READ_BYTES_MAX} bytes, decompressed")
     return clear
