@@ -1,7 +1,7 @@
 # Graven. `make run` on a fresh machine sets up everything it needs in .venv (once) and starts a demonstration.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint tamper bench wheel lock clean set-up-run set-up-dev debian
+.PHONY: help run demo test check lint tamper matrix soak bench wheel lock clean set-up-run set-up-dev debian
 export PYTHON
 BIN := .venv/bin
 PYTEST_ARGS ?=
@@ -18,7 +18,12 @@ demo: set-up-run ## the same tour in a temporary directory, then the end
 test: set-up-dev debian ## the tests, but for their long forms (PYTEST_ARGS='-k merkle' to choose)
 	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
 
-tamper: set-up-dev debian ## the long forms: every byte flipped, every write a crash
+tamper: matrix soak ## the tamper matrix, then the long forms of the tests
+
+matrix: set-up-dev debian ## attacks on a live log and on what people use today, one table (MATRIX_ARGS='--quick')
+	$(BIN)/python -m tamper $(MATRIX_ARGS)
+
+soak: set-up-dev debian ## the long forms of the tests: every byte flipped, every write a crash
 	$(BIN)/python -m pytest -n auto -m slow $(PYTEST_ARGS)
 
 lint: set-up-dev ## style, types and import contracts
@@ -41,7 +46,7 @@ lock: ## write the locks anew from pyproject.toml (needs uv; UPGRADE=1 for newer
 
 clean: ## remove what make built; logs such as ./graven-demo stay
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
-	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench tamper -name __pycache__ -type d -prune -exec rm -rf {} +
 
 set-up-run:
 	@scripts/setup.sh run

@@ -25,7 +25,7 @@ SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}  # generous; whate
 WAIT_SECONDS_MAX = 60
 AUTH = "scram-sha-256"
 
-_SCHEMA = """
+SCHEMA = """
 DROP TABLE IF EXISTS log;
 CREATE TABLE log (seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event json NOT NULL, hash bytea NOT NULL);
 CREATE OR REPLACE FUNCTION one_writer() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -60,7 +60,7 @@ class Server:
         """Into a new table `log`, until `seconds` are over or the batches (NDJSON) are."""
         del place  # the server keeps its files in its own directory
         with psycopg.connect(self.dsn) as db:
-            db.execute(_SCHEMA)
+            db.execute(SCHEMA)
             db.commit()
             done = 0
             started = perf_counter()

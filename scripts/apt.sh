@@ -22,6 +22,10 @@ wanted() {
   have ssh || missing openssh-client "tests with a real sshd"
   have sudo || missing sudo "tests with a real sudo"
   [ -x /usr/lib/systemd/systemd-journald ] || missing systemd "tests with a real journal"
+  [ -x /usr/bin/slogverify ] || [ -x .cache/syslog-ng/usr/bin/slogverify ] \
+    || missing syslog-ng-mod-slog "syslog-ng in the tamper matrix"
+  [ -x /lib/systemd/systemd-journal-remote ] || [ -x .cache/journal-remote/lib/systemd/systemd-journal-remote ] \
+    || missing systemd-journal-remote "journald in the tamper matrix"
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 packages=()
@@ -46,11 +50,15 @@ install() {
     openssh-server) # installed, it would listen
       install libwrap0
       unpack openssh-server openssh-server ;;
+    syslog-ng-mod-slog) unpack syslog-ng-mod-slog syslog-ng ;;
+    systemd-journal-remote) # installed, it would listen; it must be of one version with systemd
+      unpack libmicrohttpd12 journal-remote
+      unpack "systemd-journal-remote=$(dpkg-query -W -f '${Version}' systemd)" journal-remote ;;
     *) apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1 </dev/null ;;
   esac
 }
 unpack() { # a package into .cache/, its scripts not run
-  (cd .cache && apt-get download "$1" && dpkg-deb -x "$1"_*.deb "$2" && rm -f "$1"_*.deb) >>"$log" 2>&1
+  (cd .cache && apt-get download "$1" && dpkg-deb -x "${1%%=*}"_*.deb "$2" && rm -f "${1%%=*}"_*.deb) >>"$log" 2>&1
 }
 started=$SECONDS
 apt-get update >>"$log" 2>&1 </dev/null
