@@ -43,7 +43,7 @@ def main() -> int:
 
 def whole_run(rows: "list[Attack] | tuple[Attack, ...]", *, others: bool, bucket: bool, with_disasters: bool) -> Run:
     """Act out these rows, on Graven alone or on `others` too; then the honest disasters."""
-    host = f"{platform.system()} {platform.release()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    host = f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     run = Run(datetime.now(UTC).strftime("%Y-%m-%d"), host, {}, rows)
     with ExitStack() as stack:
         there = stack.enter_context(world.opened(bucket=bucket))

@@ -1,5 +1,6 @@
 """What a run found, as text, as JSON, and as the page docs/tamper-matrix.md."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -134,7 +135,7 @@ def read_run(document: Mapping[str, Any]) -> Run:
 
 def as_page(run: Run) -> str:
     """docs/tamper-matrix.md, whole."""
-    systems = ", ".join(f"{name} {version}".strip() for name, version in run.systems.items())
+    systems = "; ".join(f"{name} {version}".strip() for name, version in run.systems.items())
     parts = [
         _HEAD.format(date=run.date, host=run.host, systems=systems),
         _table(["attack", *run.systems], [_summary(row, run) for row in run.rows]),
@@ -151,7 +152,7 @@ def as_page(run: Run) -> str:
         "\n## Honest disasters\n\n" + _DISASTERS,
         _table(["disaster", "what was done", "remedy", "what was seen"], [_disaster(one) for one in run.disasters]),
     ]
-    return "\n".join(parts) + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts))
 
 
 _HEAD = """# The tamper matrix
@@ -211,12 +212,16 @@ def _described(row: Attack) -> list[str]:
 
 
 def _reasons(run: Run) -> list[str]:
-    found: dict[str, list[str]] = {}
+    """One line a reason and its rows, with all the systems it holds for."""
+    rows_of: dict[tuple[str, str], list[str]] = {}
     for row in run.rows:
         for name, outcome in run.outcomes.get(row.key, {}).items():
             if outcome.state in (NOT_ACTED, ABSENT):
-                found.setdefault(f"**{name}**: {outcome.why}", []).append(row.title)
-    return [f"{why} ({', '.join(titles)})" for why, titles in found.items()]
+                rows_of.setdefault((outcome.why, name), []).append(row.title)
+    systems_of: dict[tuple[str, str], list[str]] = {}
+    for (why, name), titles in rows_of.items():
+        systems_of.setdefault((", ".join(titles), why), []).append(name)
+    return [f"**{titles}**: {why} ({'; '.join(names)})" for (titles, why), names in systems_of.items()]
 
 
 def _discounted(run: Run) -> list[str]:
