@@ -119,9 +119,9 @@ def verify(directory: Path) -> Verified:
     """Verify the log with its keys, on all cores."""
     config = load_config(directory / CONFIG_NAME)
     keyring = open_keyring(directory, config)
-    started, cpu_s = perf_counter(), _cpu_s()
+    started, before_s = perf_counter(), cpu_s()
     report = verify_directory(directory, keys=public_keys(config), keyring=keyring)
-    return Verified(report.size, perf_counter() - started, _cpu_s() - cpu_s, len(report.problems))
+    return Verified(report.size, perf_counter() - started, cpu_s() - before_s, len(report.problems))
 
 
 def _batches(feed: Feed, events: int, events_each: int) -> Iterator[bytes]:
@@ -138,7 +138,8 @@ def _rss_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
+    """Processor time of this process and those it started and waited for, in seconds."""
     whole = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in whole)
 

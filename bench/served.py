@@ -64,10 +64,12 @@ def serve(place: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def listening(command: list[str], log: Path) -> Iterator[tuple["subprocess.Popen[str]", str, int]]:
+def listening(
+    command: list[str], log: Path, *, stdin: int = subprocess.DEVNULL
+) -> Iterator[tuple["subprocess.Popen[str]", str, int]]:
     """A process that prints `listening on http://HOST:PORT` when it is ready; stopped at the end."""
     with log.open("a") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=stdin, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -19,6 +19,7 @@ from audit.logs import (
 from cli.calls import read_json
 from core.signers import LOG, LOG_PQ, STRANGER, TIME_S, WITNESS, sign_text
 from graven.app import Log
+from graven.audit import mirror
 from graven.cli import graven
 from graven.core.checkpoint import Checkpoint, format_checkpoint
 from graven.core.errors import BadInput, Broken, Disproved
@@ -123,6 +124,25 @@ def test_what_is_tampered_with_is_disproved_and_not_kept(log: Path, state: Path,
     assert not (state / "checkpoint").exists() and not evidence(state)
     publish(log, entries_of(700))
     assert look(log, state).size == 700, "what was kept of the bad answers does no harm"
+
+
+def test_runs_in_processes_of_their_own_find_the_same(
+    log: Path, state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "APART_RUNS", 1)
+    monkeypatch.setattr(mirror, "RUN_BUNDLES", 2)
+    publish(log, entries_of(256 * 5 + 9))
+    assert look(log, state).size == 256 * 5 + 9
+    good = files_of(state)
+    flip(state / "tile/entries/003", 40)
+    found = look(log, state)
+    assert found.exit_code == 3 and "was damaged" in what(found) and files_of(state) == good
+    flip(log / "tile/entries/001", 40)
+    found = look(log, tmp_path / "other")
+    assert found.exit_code == 1 and "tile/0/001" in found.problems[0].place
+    (log / "tile/0/004").unlink()
+    found = look(log, tmp_path / "third")
+    assert found.exit_code in (1, 3) and not (tmp_path / "third/checkpoint").exists()
 
 
 def test_a_missing_file_is_broken(log: Path, state: Path) -> None:

@@ -17,39 +17,41 @@ import fcntl
 import os
 import shutil
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from graven.audit.tree import Tree
+from graven.audit.pieces import (
+    RUN_BUNDLES,
+    Run,
+    derive,
+    derive_run,
+    fetch,
+    fetch_piece,
+    leaves_of,
+    on_disk,
+    put,
+    read_piece,
+)
+from graven.audit.tree import FullTile, Tree
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint
 from graven.core.errors import BadInput, Broken, Disproved
-from graven.core.merkle import HASH_BYTES, hash_leaves
+from graven.core.merkle import HASH_BYTES
 from graven.core.note import MAX_NOTE_BYTES
 from graven.core.succession import served
-from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_path, width_at
+from graven.core.tile import WIDTH, bundle_path, tile_path, width_at
 from graven.runtime.files import LocalFiles, write_atomic
-from graven.runtime.site import CONNECTIONS, FolderSite, Site
+from graven.runtime.pipelining import Pipeline
+from graven.runtime.pool import Pool, processes_default
+from graven.runtime.site import FolderSite, HttpSite, Site
 
-_ENTRY_BYTES = 34
-_AHEAD = 8 * CONNECTIONS
+APART_RUNS = 4
+"""From so many runs on they are derived in other processes, a core each."""
 
 
 class Stopped(Broken):
     """The follower was told to end while it copied. What is on disk is used again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A bundle and its level-0 tile, cut to the same width; `kept` when both were on disk."""
-
-    bundle: bytes
-    tile: bytes
-    kept: bool
 
 
 class Mirror:
@@ -148,27 +150,16 @@ class Mirror:
         """This tree, extended to that of `head`; with `fresh`, by nothing that is on disk."""
         tree, size = self.tree.copy(), head.size
         shutil.rmtree(self._anew, ignore_errors=True)
-        todo = iter(range(tree.size // WIDTH, (size + WIDTH - 1) // WIDTH) if size > tree.size else ())
-        under_way: deque[tuple[int, Future[_Piece]]] = deque()
 
         def full(level: int, index: int, hashes: list[bytes]) -> None:
             self._put_tile(site, level, index, hashes)
 
-        with ThreadPoolExecutor(CONNECTIONS) as threads:
-            try:
-                while True:
-                    while len(under_way) < _AHEAD and (index := next(todo, None)) is not None:
-                        under_way.append((index, threads.submit(self._piece, site, index, size, fresh)))
-                    if not under_way:
-                        break
-                    if self._stop.is_set():
-                        raise Stopped("the follower was told to end")
-                    index, future = under_way.popleft()
-                    piece = future.result()
-                    self._kept_any |= piece.kept
-                    self._add(tree, site, index, size, piece, full)
-            finally:
-                threads.shutdown(wait=True, cancel_futures=True)
+        if tree.size < size and tree.size % WIDTH:
+            self._add(tree, site, size, fresh, full)
+        if tree.size // WIDTH < size // WIDTH:
+            self._add_full(tree, site, size // WIDTH, fresh, full)
+        if tree.size < size:
+            self._add(tree, site, size, fresh, full)
         for level, index, hashes in tree.partial_tiles():
             self._put_tile(site, level, index, hashes)
         if tree.root() != head.root:
@@ -179,6 +170,52 @@ class Mirror:
         self._replace()
         return tree
 
+    def _add_full(self, tree: Tree, site: Site, end: int, fresh: bool, full: FullTile) -> None:
+        """The full bundles up to `end`, not including it: in runs, on all cores where there are many."""
+        base = site.base if isinstance(site, HttpSite | FolderSite) else ""
+        runs = [
+            Run(self.directory, base, at, min(RUN_BUNDLES, end - at), fresh)
+            for at in range(tree.size // WIDTH, end, RUN_BUNDLES)
+        ]
+        apart = bool(base) and len(runs) >= APART_RUNS
+        pipeline = Pipeline(base) if isinstance(site, HttpSite) and not apart else None
+        with Pool(processes_default() if apart else 1) as pool:
+            try:
+                work = derive if apart else lambda run: derive_run(run, site, pipeline)
+                for _, derived in pool.ordered(work, runs):
+                    self._kept_any |= derived.kept
+                    self.damaged += derived.damaged
+                    roots = derived.roots
+                    tree.extend_tiles([roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES)], full)
+                    if self._stop.is_set():
+                        raise Stopped("the follower was told to end")
+            finally:
+                if pipeline is not None:
+                    pipeline.close()
+
+    def _add(self, tree: Tree, site: Site, size: int, fresh: bool, full: FullTile) -> None:
+        """What the tree of `size` adds to the bundle at the right edge of this one."""
+        index = tree.size // WIDTH
+        width = width_at(0, index, size)
+        piece = None if fresh else read_piece(self.folder, index, width)
+        if piece is not None:
+            try:
+                leaves = leaves_of(piece, index, width)
+            except Disproved as error:
+                self.damaged.append(error.place)
+                piece = None
+        if piece is None:
+            piece = fetch_piece(site, index, size)
+            leaves = leaves_of(piece, index, width)
+        self._kept_any |= piece.kept
+        known = tree.last_leaves
+        if leaves[: len(known)] != known:
+            raise Disproved("the log serves other entries than it did before", place=bundle_path(index, width))
+        if not piece.kept:
+            put(self.directory, bundle_path(index, width), piece.bundle)
+            put(self.directory, tile_path(0, index, width), piece.tile)
+        tree.extend(leaves[len(known) :], full)
+
     def _replace(self) -> None:
         try:
             for path in self._anew.rglob("*"):
@@ -188,67 +225,16 @@ class Mirror:
             raise Broken(f"the copy cannot be written: {error.strerror}", place=str(self._anew)) from error
         shutil.rmtree(self._anew, ignore_errors=True)
 
-    def _add(
-        self, tree: Tree, site: Site, index: int, size: int, piece: _Piece,
-        full: Callable[[int, int, list[bytes]], None],
-    ) -> None:  # fmt: skip
-        width = width_at(0, index, size)
-        try:
-            leaves = _leaves(piece, index, width)
-        except Disproved as error:
-            if not piece.kept:
-                raise
-            self.damaged.append(error.place)
-            piece = self._piece(site, index, size, True)
-            leaves = _leaves(piece, index, width)
-        known = tree.last_leaves
-        if leaves[: len(known)] != known:
-            raise Disproved("the log serves other entries than it did before", place=bundle_path(index, width))
-        if not piece.kept:
-            self._put(bundle_path(index, width), piece.bundle)
-            self._put(tile_path(0, index, width), piece.tile)
-        tree.extend(leaves[len(known) :], full)
-
-    def _piece(self, site: Site, index: int, size: int, fresh: bool) -> _Piece:
-        width = width_at(0, index, size)
-        paths = (bundle_path(index, width), tile_path(0, index, width))
-        if not fresh:
-            bundle, tile = self._on_disk(paths[0], _ENTRY_BYTES * width), self._on_disk(paths[1], HASH_BYTES * width)
-            if bundle is not None and tile is not None:
-                return _Piece(bundle, tile, True)
-        return _Piece(
-            _fetch(site, paths[0], bundle_path(index), _ENTRY_BYTES, width),
-            _fetch(site, paths[1], tile_path(0, index), HASH_BYTES, width),
-            False,
-        )
-
     def _put_tile(self, site: Site, level: int, index: int, hashes: list[bytes]) -> None:
         """Keep a derived tile above level 0; one that is not on disk is first compared with the one served."""
         path, data = tile_path(level, index, len(hashes)), b"".join(hashes)
-        if level == 0 or (found := self._on_disk(path, len(data))) == data:
+        if level == 0 or (found := on_disk(self.folder, path, len(data))) == data:
             return
         if found is not None:
             self.damaged.append(path)
-        if _fetch(site, path, tile_path(level, index), HASH_BYTES, len(hashes)) != data:
+        if fetch(site, path, tile_path(level, index), HASH_BYTES, len(hashes)) != data:
             raise Disproved("a tile holds another hash than the entries lead to", place=path)
-        self._put(path, data)
-
-    def _on_disk(self, path: str, size: int) -> bytes | None:
-        try:
-            data = self.folder.get(path, size)
-        except Disproved:
-            return None
-        return data if data is not None and len(data) == size else None
-
-    def _put(self, path: str, data: bytes) -> None:
-        target = self.directory / path
-        if target.exists():
-            target = self._anew / path
-        try:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomic(LocalFiles(), str(target), data, sync=False)
-        except OSError as error:
-            raise Broken(f"the copy cannot be written: {error.strerror}", place=str(target)) from error
+        put(self.directory, path, data)
 
     def _drop_partials(self, before: int, size: int) -> None:
         """Partial files of the old right edge that are full now: C2SP lets them go."""
@@ -260,26 +246,3 @@ class Mirror:
                     shutil.rmtree(self.directory / f"{bundle_path(index)}.p", ignore_errors=True)
             before >>= 8
             level, index = level + 1, before // WIDTH
-
-
-def _leaves(piece: _Piece, index: int, width: int) -> list[bytes]:
-    path = bundle_path(index, width)
-    leaves = hash_leaves(decode_entries(piece.bundle, width, place=path))
-    if b"".join(leaves) != piece.tile:
-        raise Disproved("a tile holds another hash than the bundle leads to", place=tile_path(0, index, width))
-    return leaves
-
-
-def _fetch(site: Site, path: str, full: str, unit: int, width: int) -> bytes:
-    """The file at `path`, or the beginning of what it became once it was full. Raises Broken, Disproved."""
-    data, count = site.get(path, unit * width), width
-    if data is None and path != full:
-        data, count = site.get(full, unit * WIDTH), WIDTH
-    if data is None:
-        raise Broken("the server does not have a file of the tree", place=path)
-    if len(data) != unit * count:
-        raise Disproved(
-            "a file of the tree has the wrong length",
-            expected=str(unit * count), found=str(len(data)), place=path,
-        )  # fmt: skip
-    return data[: unit * width]

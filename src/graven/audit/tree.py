@@ -32,9 +32,11 @@ class Tree:
 
     def extend(self, leaves: Sequence[bytes], full: FullTile) -> None:
         """Append leaf hashes. `full` is called for each tile this completes, lower levels first."""
-        self.size += len(leaves)
-        added = list(leaves)
-        level = 0
+        self._append(list(leaves), len(leaves), 0, full)
+
+    def _append(self, added: list[bytes], leaves: int, level: int, full: FullTile) -> None:
+        """Hashes of a level that stand for so many leaves more."""
+        self.size += leaves
         while added:
             if level == len(self._edge):
                 self._edge.append([])
@@ -47,6 +49,15 @@ class Tree:
                 added.append(CompactRange.EMPTY.extend(tile)[0].hashes[0])
             self._edge[level] = hashes[len(hashes) - len(hashes) % WIDTH :]
             level += 1
+
+    def extend_tiles(self, roots: Sequence[bytes], full: FullTile) -> None:
+        """Append full level-0 tiles, by the root of each. `full` is called for those of level 1 and above.
+
+        Raises ValueError unless the tree ends with a full tile.
+        """
+        if self._edge[0]:
+            raise ValueError("the tree ends within a tile of level 0")
+        self._append(list(roots), WIDTH * len(roots), 1, full)
 
     def partial_tiles(self) -> list[tuple[int, int, list[bytes]]]:
         """The tiles at the right edge that are neither full nor empty: (level, index, hashes)."""

@@ -12,9 +12,9 @@ from graven.core.errors import Broken
 from graven.core.merkle import CompactRange
 from graven.log.verify import Report, segments, verify_directory
 from graven.log.verify.chunk import verify_chunk
-from graven.log.verify.pool import Pool
 from graven.log.verify.task import State, Task
 from graven.log.verify.tree import TreePlace
+from graven.runtime.pool import Pool
 from tampering.frames import frames_of
 from tampering.logs import Tampered
 

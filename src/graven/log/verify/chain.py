@@ -16,11 +16,11 @@ from graven.core.tile import WIDTH
 from graven.keys.keyring import Keyring
 from graven.log.verify.acts import Acts, End
 from graven.log.verify.chunk import verify_chunk
-from graven.log.verify.pool import Pool
 from graven.log.verify.report import Findings
 from graven.log.verify.segments import Segment, split
 from graven.log.verify.task import Rest, Result, Slots, State, Task
 from graven.log.verify.tree import TreePlace
+from graven.runtime.pool import Pool
 
 Progress = Callable[[int, int], None]
 """(events done, events in all as far as known)."""

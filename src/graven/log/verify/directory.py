@@ -20,10 +20,10 @@ from graven.log.handovers import FOLDER, own_tenures, read_handovers
 from graven.log.verify import acts, anchors, checkpoints, layout
 from graven.log.verify.chain import Chain, Progress
 from graven.log.verify.checkpoints import HistoryTask, Stated
-from graven.log.verify.pool import Pool, processes_default
 from graven.log.verify.report import Findings, Report
 from graven.log.verify.segments import Segment, open_segment
 from graven.log.verify.tree import TreePlace, entries_under, format_path
+from graven.runtime.pool import Pool, processes_default
 
 ALONE_BYTES_MAX = 12 << 20
 """A journal up to this long is verified by one process: more would take longer to start than to finish."""

@@ -87,7 +87,7 @@ def _wait(future: "Future[_Result]") -> _Result:
 
 
 def _died() -> Broken:
-    return Broken("a verifying process ended by itself", mend="see whether memory is short; try --processes 1")
+    return Broken("a process that helped with the work ended by itself", mend="see whether memory is short")
 
 
 def _begin() -> None:
