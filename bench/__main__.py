@@ -6,11 +6,28 @@ import os
 import platform
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from bench import anchored, copied, doors, embedded, floor, followed, long, postgres, served, sqlite, trail, wrk
+from bench import (
+    anchored,
+    audited,
+    copied,
+    doors,
+    embedded,
+    floor,
+    followed,
+    long,
+    postgres,
+    served,
+    sqlite,
+    trail,
+    witnessed,
+    wrk,
+)
 from bench.events import Feed
 from bench.lone import Lone, median_ms, percentile_99_ms
 from bench.over_http import Load, Nothing
@@ -44,23 +61,26 @@ RATE_MIN = {FOLLOWED: 50_000.0, SINGLES: 12_000.0, VERIFY: 600_000.0, TRAIL: 30_
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. `events` and `small_blocks` are the lengths of the two long logs."""
+    """How much is measured. `events` and `small_blocks` are the lengths of the two long logs, `entries` that of the
+    tree that is audited; `witnessed_s` is how long witnessed receipts are asked for at each interval."""
 
     rounds: int
     seconds: float
     events: int
     small_blocks: int
+    entries: int
+    witnessed_s: float
 
 
-DEFAULT = Plan(5, 1.5, 1_000_000, 100_000)
-QUICK = Plan(1, 0.3, 30_000, 1_000)
-LARGE = Plan(5, 1.5, 10_000_000, 1_000_000)
+DEFAULT = Plan(5, 1.5, 1_000_000, 100_000, 2_000_000, 30.0)
+QUICK = Plan(1, 0.3, 30_000, 1_000, 70_000, 0.0)
+LARGE = Plan(5, 1.5, 10_000_000, 1_000_000, 10_000_000, 60.0)
 
 
 def main() -> None:
     args = _arguments()
     plan = QUICK if args.quick else LARGE if args.large else DEFAULT
-    plan = Plan(args.rounds or plan.rounds, args.seconds or plan.seconds, plan.events, plan.small_blocks)
+    plan = replace(plan, rounds=args.rounds or plan.rounds, seconds=args.seconds or plan.seconds)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     with tempfile.TemporaryDirectory(prefix="graven-bench-", dir=args.dir) as name:
@@ -127,6 +147,15 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
         rows.append(_lone_row(lone))
     rows += long.rows(place, large, small_blocks, _told)
     rows.append(copied.row(place, large, _told))
+    further: tuple[tuple[str, Callable[[], list[Row]]], ...] = (
+        (witnessed.WHAT, partial(witnessed.rows, place, plan.witnessed_s, _told)),
+        (audited.WHAT, partial(audited.rows, place, plan.entries, _told)),
+    )
+    for what, more in further:
+        try:
+            rows += more()
+        except NotMeasuredError as why:
+            rows.append(Row(what, f"not measured: {why}"))
     return rows, sum(map(len, batches)) / (count * EVENTS_A_BATCH) - 1  # less the newline
 
 

@@ -38,6 +38,7 @@ from graven.runtime.site import HttpSite
 RATE_MIN = 500_000.0
 RATIO_MIN = 0.5
 ENTRY_BYTES = 32
+WHAT = "an auditor"
 COPIED, CHECKED = "an auditor copies the tree over HTTP", "an auditor checks its copy again"
 
 _ORIGIN = "bench.invalid/audited"

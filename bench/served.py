@@ -54,10 +54,10 @@ class Server:
 def serve(place: Path) -> Iterator[Server]:
     """A new log under `place` and a server over it, stopped at the end. Raises NotMeasuredError if there is none."""
     directory = place / "served"
-    _graven("init", str(directory), "--origin", "bench.invalid/served")
-    token = _graven("token", "create", "--dir", str(directory), "--name", "bench", "--scope", "ingest,read")
-    command = _command("serve", "--dir", str(directory), "--listen", "127.0.0.1:0", "--syslog", "127.0.0.1:0")
-    with listening(command, place / "server.log") as (process, host, port):
+    graven("init", str(directory), "--origin", "bench.invalid/served")
+    token = graven("token", "create", "--dir", str(directory), "--name", "bench", "--scope", "ingest,read")
+    words = command("serve", "--dir", str(directory), "--listen", "127.0.0.1:0", "--syslog", "127.0.0.1:0")
+    with listening(words, place / "server.log") as (process, host, port):
         assert process.stdout is not None
         syslog_port = int(process.stdout.readline().rpartition(":")[2])
         yield Server(directory, token, host, port, process.pid, syslog_port)
@@ -102,12 +102,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
 
-def _command(*arguments: str) -> list[str]:
+def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "graven", *arguments]
 
 
-def _graven(*arguments: str) -> str:
-    done = subprocess.run(_command(*arguments), capture_output=True, text=True, timeout=WAIT_SECONDS_MAX, check=False)
+def graven(*arguments: str) -> str:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=WAIT_SECONDS_MAX, check=False)
     if done.returncode:
         raise NotMeasuredError(f"graven {arguments[0]} failed: {done.stderr[-300:]}")
     return done.stdout.strip()

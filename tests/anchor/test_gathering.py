@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from anchor.hosts import DEADLINE_MS, Host, answering, make_host, move, until, witnessed
+from graven.anchor import panel
 from graven.app import Log
 from graven.core.errors import Busy, Disproved
 from graven.core.policy import open_trusted
@@ -78,6 +79,20 @@ def test_one_dead_witness_costs_no_time_and_no_publishing(tmp_path: Path) -> Non
         assert log.publisher.panel is not None
         rows = {str(row["name"]): row for row in log.publisher.panel.status()}
         assert rows["w3-0"]["trouble"] == "cannot be reached" and not rows["w3-0"]["cosigned"]
+
+
+@pytest.mark.timeout(60)
+def test_the_last_cosignature_that_the_quorum_takes_ends_the_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the next time that somebody looks."""
+    monkeypatch.setattr(panel, "PAUSE_S", 300.0)
+    host = make_host(tmp_path)
+    with witnessed(host):
+        host.write_policy("all")
+        with host.open(witness_deadline_ms=600_000) as log:
+            for _ in range(5):
+                assert counted(host, publish(log)) == ("w1", "w2", "w3")
 
 
 def test_a_slow_witness_is_not_waited_for_and_its_answer_is_not_lost(tmp_path: Path) -> None:

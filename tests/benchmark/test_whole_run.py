@@ -36,7 +36,9 @@ def test_every_row_is_measured() -> None:
     with tempfile.TemporaryDirectory() as name:  # not pytest's: the database server's account could not enter it
         place = Path(name)
         place.chmod(0o711)
-        rows, mean_bytes = run(Plan(rounds=1, seconds=0.1, events=3_000, small_blocks=30), place)
+        rows, mean_bytes = run(
+            Plan(rounds=1, seconds=0.1, events=3_000, small_blocks=30, entries=3_000, witnessed_s=0.0), place
+        )
     assert 550 < mean_bytes < 590
     found = {row.what: row for row in rows}
     for name in (FLOOR, EMBEDDED, BATCHES, SINGLES, EMPTY, VERIFY, SQLITE, TRAIL_DECODE):
@@ -47,7 +49,7 @@ def test_every_row_is_measured() -> None:
     assert [row for row in rows if row.figure.startswith("not measured") and "PostgreSQL" not in row.what] == []
     assert found[ANCHORED].figure.endswith("× without")
     asked = [row for row in rows if row.asked]
-    assert len(asked) == 4 + 1 + 2 + 1 + 1 + 2 + 1 + 1 + 1 + 1
+    assert len(asked) == 4 + 1 + 2 + 1 + 1 + 2 + 1 + 1 + 1 + 1 + 2 + 2
     assert all(row.met is not None for row in asked)
 
 

@@ -152,6 +152,7 @@ class WitnessPanel:
                     if now_s >= end_s or (met and not waiting):
                         break
                     self._changed.wait(min(end_s - now_s, PAUSE_S if not met else GRACE_S))
+                    met = self.policy.meets(self._names(self._lines))  # by what came while it waited
                     if not met and not asked & self._busy and time.monotonic() < until_s:
                         self._changed.wait(min(PAUSE_S, max(0.0, until_s - time.monotonic())))
                         short = [one for one in self._clients if not any(key in self._lines for key in one.keys)]

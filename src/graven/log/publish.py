@@ -193,6 +193,7 @@ class Publisher:
             if self._stopping.is_set():
                 return
             self._asked.clear()
+            began_s = time.monotonic()
             try:
                 self.publish()
                 now_us = self._clock.now_us()
@@ -210,7 +211,7 @@ class Publisher:
             except Exception as error:  # a disk or an invariant failed: stop, and say so
                 self._fail(Broken(f"publishing stopped: {type(error).__name__}: {error}"))
                 return
-            self._stopping.wait(self._limits.interval_ms / 1000)
+            self._stopping.wait(max(0.0, self._limits.interval_ms / 1000 - (time.monotonic() - began_s)))
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
