@@ -113,6 +113,8 @@ class Exchange(BaseHTTPRequestHandler):
                 answer = owner.append(split_body(self.body, self.headers["Content-Type"]))
             if "wait=published" in parts.query:
                 answer["state"] = "published"
+            if "wait=timestamped" in parts.query:
+                answer |= {"state": "published", "missing": "no time stamp covers them yet"}
             self.answer(answer)
         elif parts.path == "/log/checkpoint":
             self.reply(200, owner.ledger.checkpoint(), "text/plain; charset=utf-8")

@@ -2,15 +2,13 @@
 
 import asyncio
 import threading
-from pathlib import Path
 
 import pytest
 
-from graven.app import Log, create_log
 from graven.core.errors import Busy
 from graven.server.answers import Full
 from graven.server.body import Allowance, Share
-from graven.server.live import Publications, ReadPool
+from graven.server.live import Arrivals, ReadPool
 
 
 def test_a_full_read_pool_refuses() -> None:
@@ -44,14 +42,15 @@ def test_an_allowance_is_given_back_whole() -> None:
     second.take(1000)  # a single one is never too much: its own bound is max_request_bytes
 
 
-def test_who_waits_for_a_checkpoint_is_told(tmp_path: Path) -> None:
-    create_log(tmp_path / "log")
-
-    async def run(log: Log) -> None:
-        waits = Publications()
-        assert await waits.wait(log, 1) is True
-        three = asyncio.ensure_future(waits.wait(log, 3))
-        five = asyncio.ensure_future(waits.wait(log, 5))
+def test_who_waits_for_a_tree_to_be_covered_is_told() -> None:
+    async def run() -> None:
+        waits = Arrivals()
+        assert await waits.wait(1, 1, 9) is True
+        assert await waits.wait(2, 1, 0.0) is False
+        assert await waits.wait(2, 1, 0.01) is False
+        assert len(waits) == 0, "who gave up is forgotten"
+        three = asyncio.ensure_future(waits.wait(3, 1, 99))
+        five = asyncio.ensure_future(waits.wait(5, 1, 99))
         await asyncio.sleep(0)
         waits.arrived(2)
         assert len(waits) == 2
@@ -59,7 +58,6 @@ def test_who_waits_for_a_checkpoint_is_told(tmp_path: Path) -> None:
         assert (await three, len(waits)) == (True, 1)
         waits.give_up()
         assert await five is False
-        assert await waits.wait(log, 9) is False
+        assert await waits.wait(9, 1, 99) is False
 
-    with Log.open(tmp_path / "log") as log:
-        asyncio.run(run(log))
+    asyncio.run(run())

@@ -25,7 +25,7 @@ from graven.log.agents import revoke_agent
 from graven.log.lock import Locked
 from graven.log.registers import Agent, Registers, Source, Token
 from graven.server.access import read_token_uses
-from graven.server.answers import AnswerWriter
+from graven.server.answers import AnswerWriter, Reached
 from graven.server.control_client import ControlClient, NoServer, connect_control
 from graven.server.retry import retry_quarantined
 
@@ -118,7 +118,7 @@ class HeldLog:
         full: bool = False,
     ) -> Answer:
         committed = self._log.append(body, source=source, content_type=content_type, wait=wait, full=full)
-        answer: Answer = msgspec.json.decode(self._answers.write(committed, wait))
+        answer: Answer = msgspec.json.decode(self._answers.write(committed, Reached(wait)))
         return answer
 
     def publish(self) -> Answer:

@@ -28,7 +28,8 @@ class Answer:
 
     `accepted` were new and stand at consecutive indexes from `first_index` (None if there was none); `duplicates` are
     (position in the request, index of the first copy). `size` is the size the server names; `receipt` the believed
-    promise. `state` is how far the server says they are. `data` are the bytes of the answer, `body` those of the
+    promise. `state` is how far the server says they are, `missing` why they are not as far as was asked for, by its own
+    word ("" where they are). `data` are the bytes of the answer, `body` those of the
     request, uncompressed: with them anyone who trusts the log's key can check again.
     """
 
@@ -40,6 +41,7 @@ class Answer:
     receipt: Receipt
     data: bytes
     body: bytes
+    missing: str = ""
 
     @property
     def indexes(self) -> tuple[int, ...]:
@@ -104,6 +106,7 @@ def open_answer(data: bytes, *, body: bytes, sent: Sequence[bytes], keys: Sequen
             receipt,
             data,
             body,
+            as_text(fields["missing"], "missing") if "missing" in fields else "",
         )
     except BadInput as error:
         raise Broken(

@@ -121,13 +121,18 @@ class Client:
         return f"Client({self._transport.url!r})"
 
     def append(
-        self, events: OneEvent | Iterable[OneEvent], *, wait: Literal["committed", "published"] = "committed"
+        self,
+        events: OneEvent | Iterable[OneEvent],
+        *,
+        wait: Literal["committed", "published", "timestamped"] = "committed",
     ) -> Answer:
         """Send events in one request, and return when the log provably holds them.
 
-        `events` as in `with_ids`. `wait="published"`: when a checkpoint covers them. To be able to call again after
-        Busy or Broken without storing anything twice, give events with ids of their own, or prepare them with
-        `with_ids` once and pass the same bytes again.
+        `events` as in `with_ids`. `wait="published"`: when a checkpoint covers them; `"timestamped"`: when a time
+        authority stamped one that does. A log that does not get so far within a minute says so (`Answer.state`,
+        `missing`): the events are stored all the same; `timeout_s` of the client has to be longer than that. To be
+        able to call again after Busy or Broken without storing anything twice, give events with ids of their own, or
+        prepare them with `with_ids` once and pass the same bytes again.
 
         Raises:
             Refusal (a BadInput): events that are not in the model or that the server does not take; none was stored.
@@ -136,8 +141,8 @@ class Client:
             be stored. ReceiptNotKept: they are, and the receipt is in the error.
         """
         self._check_open()
-        if wait not in ("committed", "published"):
-            raise BadInput("there is no such state to wait for", place="wait", mend="committed or published")
+        if wait not in ("committed", "published", "timestamped"):
+            raise BadInput("there is no such state to wait for", place="wait", mend="committed, published, timestamped")
         return self._again(self._asking(with_ids(events), wait))
 
     def send(self, event: OneEvent, *, wait_s: float | None = None) -> str:
@@ -273,7 +278,7 @@ class Client:
         headers, posted = {"Content-Type": content_type}, body
         if self._compress and len(body) >= COMPRESS_BYTES_MIN:
             headers["Content-Encoding"], posted = "gzip", compressed(body)
-        path = "/api/v1/events?receipt=full" + ("&wait=published" if wait == "published" else "")
+        path = "/api/v1/events?receipt=full" + ("" if wait == "committed" else f"&wait={wait}")
         bytes_max = max(answer_bytes_max(len(sent)), ERROR_BYTES_MAX)
 
         def ask() -> Answer:

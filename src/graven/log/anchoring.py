@@ -10,10 +10,14 @@ and an authority is asked only about a tree that it has not stamped. What waited
 anchors/, and rides after the next start. The one exception is said aloud: where the newest stamp's certificate is about
 to end and its event is not in the tree yet, `graven.anchor.renewal` is appended, once a certificate.
 
+A request may wait for a stamp (`want`): then one authority is asked before its interval is over, but at most every
+`DEMAND_S` seconds, and not while it fails.
+
 Publishing never waits for an authority. When one is due is kept in `authority_state`, what is said of it in
 `anchor_events`, and the host's clock beside the anchors' in `clock_alarm`.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +46,8 @@ from graven.runtime.telemetry import get_logger
 
 RENEWAL_PAUSE_S = 86_400.0
 STOP_S_MAX = 1.0
+DEMAND_S = 10.0
+"""An authority is asked on demand at most this often, whoever demands."""
 _LOOK_S = 60.0
 
 logger = get_logger("anchors")
@@ -81,6 +87,8 @@ class Anchoring:
         self._events = AnchorEvents(directory, ride, clock)
         self.clock_alarm = ClockAlarm(self._events, bound_us=limits.clock_bound_us)
         self.states = [AuthorityState(authority) for authority in authorities]
+        self._wanted = 0
+        self._after: list[Callable[[int], None]] = []
         self._one = threading.Lock()
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -103,6 +111,33 @@ class Anchoring:
     def wake(self) -> None:
         """Another tree is published. Cheap; any thread."""
         self._wake.set()
+
+    @property
+    def may_stamp(self) -> bool:
+        """Whether there is an authority that can be asked."""
+        return any(state.settings.url for state in self.states)
+
+    @property
+    def stamped_size(self) -> int:
+        """The largest tree that any authority has stamped; -1 before the first."""
+        return max((state.size for state in self.states), default=-1)
+
+    def want(self, size: int) -> None:
+        """Somebody waits for a stamp over a tree of at least `size`, which is published. Cheap; any thread."""
+        self._wanted = max(self._wanted, size)
+        self._wake.set()
+
+    def after_stamp(self, callback: Callable[[int], None]) -> None:
+        """Call `callback(size of the largest stamped tree)` after each stamp that was kept, on whatever thread."""
+        self._after.append(callback)
+
+    def stamp_over(self, size: int) -> dict[str, object] | None:
+        """The earliest of the authorities' newest stamps over a tree of at least `size`: authority, time, size."""
+        good = [state for state in self.states if state.size >= size]
+        if not good:
+            return None
+        first = min(good, key=lambda state: state.time_us)
+        return {"authority": first.settings.name, "time": acts.rfc3339(first.time_us), "size": first.size}
 
     def witnessed(self, signed: SignedCheckpoint, witnesses: Sequence[Key], *, fresh: bool = True) -> None:
         """Cosignatures came for a published note: their event rides. `fresh` False: nobody knows when they came."""
@@ -242,13 +277,22 @@ class Anchoring:
         if self._should_renew(state, now_s):
             state.renewed_s = now_s
             self._ask(state, renew=not grew)
+        elif (demand_s := self._demanded_in(state, now_s)) <= 0:
+            state.demanded_s = now_s
+            self._ask(state)
         elif now_s < state.next_s:
-            return state.next_s - now_s
+            return min(state.next_s - now_s, demand_s)
         elif grew or state.failures:
             self._ask(state)
         else:
             return _LOOK_S
         return max(0.0, state.next_s - time.monotonic())
+
+    def _demanded_in(self, state: AuthorityState, now_s: float) -> float:
+        """In how many seconds this authority is to be asked because somebody waits; infinite where nobody does."""
+        if state.failures or self._wanted <= self.stamped_size:
+            return math.inf
+        return 0.0 if state.demanded_s is None else state.demanded_s + DEMAND_S - now_s
 
     def _should_renew(self, state: AuthorityState, now_s: float) -> bool:
         """Whether the newest stamp's certificate ends soon, and nobody asked for a better one today."""
@@ -317,4 +361,6 @@ class Anchoring:
                 state.stamps += 1
                 if stamp.time_us >= state.time_us:
                     state.stamped(stamp, stored, self._clock.now_us())
+        for callback in self._after:
+            callback(self.stamped_size)
         return stored

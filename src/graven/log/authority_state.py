@@ -29,6 +29,7 @@ class AuthorityState:
     stamps: int = 0
     outages: int = 0
     renewed_s: float | None = None
+    demanded_s: float | None = None
     renewing_us: int = 0
 
     @property

@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -81,14 +82,23 @@ def format_error(error: GravenError) -> tuple[bytes, dict[str, str]]:
     return _encode({"error": row}), headers
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How far a request's events got while it waited. `missing`: why it is not as far as was asked for."""
+
+    state: str
+    missing: str = ""
+    stamp: Mapping[str, object] | None = None
+
+
 class AnswerWriter:
     """Writes the answers to appends. Every request of a commit has the same receipt: its JSON is made once."""
 
     def __init__(self) -> None:
         self._receipt, self._receipt_json = b"", b""
 
-    def write(self, committed: Committed, state: str) -> bytes:
-        """The JSON of one answer; `state` is the one reached."""
+    def write(self, committed: Committed, reached: Reached) -> bytes:
+        """The JSON of one answer."""
         if committed.receipt is not self._receipt:
             self._receipt, self._receipt_json = committed.receipt, _encode(committed.receipt.decode())
         first = b"null" if committed.first_index is None else b"%d" % committed.first_index
@@ -96,8 +106,12 @@ class AnswerWriter:
         if committed.duplicates:
             duplicates = _encode([{"position": position, "index": index} for position, index in committed.duplicates])
         opened = b"" if committed.opened is None else b',"opened":' + _encode(committed.opened)
-        return b'{"accepted":%d,"first_index":%b,"size":%d,"duplicates":%b,"state":"%b","receipt":%b%b}\n' % (
-            committed.accepted, first, committed.size, duplicates, state.encode(), self._receipt_json, opened,
+        more = b"" if not reached.missing else b',"missing":' + _encode(reached.missing)
+        if reached.stamp is not None:
+            more += b',"timestamp":' + _encode(reached.stamp)
+        return b'{"accepted":%d,"first_index":%b,"size":%d,"duplicates":%b,"state":"%b"%b,"receipt":%b%b}\n' % (
+            committed.accepted, first, committed.size, duplicates, reached.state.encode(), more, self._receipt_json,
+            opened,
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from graven.log.types import Committed
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import get_logger
 from graven.server.access import Access, Principal, unauthenticated
-from graven.server.answers import JSON, AnswerWriter, Full, Refused, format_error, reason_of, status_of
+from graven.server.answers import JSON, AnswerWriter, Full, Reached, Refused, format_error, reason_of, status_of
 from graven.server.body import LARGE_BYTES, ClientGone, Share, read_body, unpack_body
 from graven.server.live import Live
 
@@ -48,7 +48,7 @@ class Options(msgspec.Struct, frozen=True):
     """How a request wants to be treated: its query."""
 
     full: bool = False
-    wait_published: bool = False
+    wait: str = "committed"
     on_invalid: str = "refuse"
     source: str | None = None
 
@@ -108,7 +108,7 @@ class Intake:
             if head.encoding or head.length is None or len(body) > bytes_max or not live.allowance.has_room(len(body)):
                 return False
             asked = self._admit(scope, head)
-            if asked.options.wait_published:
+            if asked.options.wait != "committed":
                 return False
             received_us = asked.log.clock.now_us()
             parsed = parse_body(body, head.content_type, on_invalid=asked.options.on_invalid)
@@ -118,7 +118,7 @@ class Intake:
                 if isinstance(answer, GravenError):
                     status, text, headers = self._refuse(answer)
                 else:
-                    status, text, headers = 200, self._answers.write(answer, "committed"), _NO_HEADERS
+                    status, text, headers = 200, self._answers.write(answer, _COMMITTED), _NO_HEADERS
                 respond(status, text, headers)  # first: the client waits, the counters do not
                 self._live.metrics.requests.add(1, PATH, str(status))
                 if isinstance(answer, Committed):
@@ -158,10 +158,7 @@ class Intake:
         if isinstance(committed, GravenError):
             raise committed
         self._count(committed, parsed, asked, received_us, len(body), perf_counter() - queued_s)
-        state = "committed"
-        if asked.options.wait_published and await live.publications.wait(asked.log, committed.size):
-            state = "published"
-        return self._answers.write(committed, state)
+        return self._answers.write(committed, await live.reach(asked.log, committed.size, asked.options.wait))
 
     def _admit(self, scope: dict[str, Any], head: "_Head") -> "_Asked":
         """Who asks, how, and as which source. Raises what refuses the request before its body is read."""
@@ -173,6 +170,11 @@ class Intake:
             raise unauthenticated()
         options = parse_options(scope["query_string"])
         source = _source(log, principal, options.source)
+        if options.wait == "timestamped" and not log.anchoring.may_stamp:
+            raise Refused(
+                400, "this log has no time authority to ask", reason="bad_query",
+                mend="wait=published; or, its operator: [authorities.NAME] url, ca_file in graven.toml",
+            )  # fmt: skip
         if head.length is None and not head.chunked:
             raise Refused(411, "the request has no body", reason="no_length", mend="send Content-Length, or chunks")
         return _Asked(log, source, options)
@@ -234,16 +236,17 @@ def parse_options(query: bytes) -> Options:
             raise _bad_query(f"the query says {key[:64]!r} = {value[:64]!r}")
     return Options(
         full=given.get("receipt") == "full",
-        wait_published=given.get("wait") == "published",
+        wait=given.get("wait", "committed"),
         on_invalid=given.get("on_invalid", "refuse"),
         source=given.get("source"),
     )
 
 
 _DEFAULTS = Options()
+_COMMITTED = Reached("committed")
 _QUERY: dict[str, tuple[str, ...]] = {
     "receipt": ("note", "full"),
-    "wait": ("committed", "published"),
+    "wait": ("committed", "published", "timestamped"),
     "on_invalid": ("refuse", "quarantine"),
     "source": (),
 }
@@ -296,7 +299,7 @@ def _source(log: Log, principal: Principal, asked: str | None) -> Source:
 def _bad_query(what: str) -> Refused:
     return Refused(
         400, what, reason="bad_query",
-        mend="receipt=full, wait=committed|published, on_invalid=refuse|quarantine, source=NAME",
+        mend="receipt=full, wait=committed|published|timestamped, on_invalid=refuse|quarantine, source=NAME",
     )  # fmt: skip
 
 

@@ -5,12 +5,10 @@ The loop thread owns everything here. `Log.open` runs on another thread while th
 
 import asyncio
 import contextlib
-import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +22,7 @@ from graven.log.view import events_only_here
 from graven.log.writer import Answer, Done
 from graven.runtime.telemetry import Metrics, get_logger
 from graven.server.activity import Activity
+from graven.server.answers import Reached
 from graven.server.body import Allowance
 from graven.server.copying import watch_copy
 from graven.server.turns import Turns
@@ -31,7 +30,8 @@ from graven.server.watch import Watch
 
 READERS = 4
 READS_MAX = 64
-PUBLISH_WAIT_S = 60.0
+WAIT_S = 60.0
+"""How long a request waits for a state beyond committed, in all."""
 
 _PARSERS = 2
 _BODIES_SHARE = 4  # bodies in flight may take this many times the largest request, at least
@@ -62,40 +62,41 @@ class ReadPool:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-class Publications:
-    """Requests that wait until a checkpoint covers them."""
+class Arrivals:
+    """Requests that wait until something covers a tree of their size: a checkpoint, a time stamp. On the loop only."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, asyncio.Future[bool]]] = []
-        self._number = count()
+        self._waiting: dict[asyncio.Future[bool], int] = {}
         self._over = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def wait(self, log: Log, size: int) -> bool:
-        """Whether a checkpoint of at least `size` came in time. Publishing that has stopped is no."""
-        if log.published.checkpoint.size >= size:
+    async def wait(self, size: int, reached: int, timeout_s: float) -> bool:
+        """Whether `size` was covered in time; `reached` is covered already."""
+        if reached >= size:
             return True
-        if self._over or log.publisher.error is not None:
+        if self._over or timeout_s <= 0:
             return False
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (size, next(self._number), future))
+        self._waiting[future] = size
         try:
-            return await asyncio.wait_for(future, PUBLISH_WAIT_S)
+            return await asyncio.wait_for(future, timeout_s)
         except TimeoutError:
             return False
+        finally:
+            self._waiting.pop(future, None)
 
     def arrived(self, size: int) -> None:
-        """A checkpoint of this size is published."""
-        while self._waiting and self._waiting[0][0] <= size:
-            _settle(heapq.heappop(self._waiting)[2], True)
+        """A tree of this size is covered."""
+        for future in [future for future, wanted in self._waiting.items() if wanted <= size]:
+            _settle(future, True)
 
     def give_up(self) -> None:
-        """No checkpoint will come any more, as far as requests can wait."""
+        """Nothing will come any more, as far as requests can wait."""
         self._over = True
-        while self._waiting:
-            _settle(self._waiting.pop()[2], False)
+        for future in list(self._waiting):
+            _settle(future, False)
 
 
 class Live:
@@ -110,7 +111,7 @@ class Live:
         self.reads = ReadPool()
         self.parses = ThreadPoolExecutor(_PARSERS, "graven-parse")
         self.allowance = Allowance(max(config.intake.max_bytes, _BODIES_SHARE * config.intake.max_request_bytes))
-        self.publications = Publications()
+        self.publications, self.stampings = Arrivals(), Arrivals()
         self.pipeline = build_pipeline(config)
         self.watch = Watch()
         self.activity = Activity()
@@ -175,6 +176,24 @@ class Live:
         if log.publisher.error is not None:
             raise log.publisher.error
 
+    async def reach(self, log: Log, size: int, wait: str) -> Reached:
+        """Wait, `WAIT_S` at most, until the tree of `size` entries is in the state `wait`: committed, published,
+        timestamped. What is committed stays so, however this ends."""
+        if wait == "committed":
+            return Reached("committed")
+        until_s = time.monotonic() + WAIT_S
+        published = log.published.checkpoint.size
+        stopped = published < size and log.publisher.error is not None
+        if stopped or not await self.publications.wait(size, published, WAIT_S):
+            return Reached("committed", "no checkpoint covers them yet: it did not come in time, or publishing stopped")
+        if wait == "published":
+            return Reached("published")
+        anchoring = log.anchoring
+        anchoring.want(size)
+        if not await self.stampings.wait(size, anchoring.stamped_size, until_s - time.monotonic()):
+            return Reached("published", "no time stamp covers them yet: no authority gave one in time")
+        return Reached("timestamped", stamp=anchoring.stamp_over(size))
+
     def adopt(self, log: Log, loop: asyncio.AbstractEventLoop) -> None:
         """Take over the open log: its answers come to this loop, once a commit; so does each checkpoint."""
         last_size, self._loop = log.size, loop
@@ -191,6 +210,11 @@ class Live:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self.publications.arrived, checkpoint.checkpoint.size)
 
+        def stamped(size: int) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self.stampings.arrived, size)
+
+        log.anchoring.after_stamp(stamped)
         log.writer.after_commit(committed)
         log.publisher.after_publish(published)
         log.set_wake(answered)
@@ -201,7 +225,12 @@ class Live:
     def sweep(self) -> None:
         """Now and then: whoever waits for a checkpoint that will not come is told so."""
         if self.log is not None and self.log.publisher.error is not None:
-            self.publications.give_up()
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Whoever waits for a checkpoint or a stamp is told that none will come in time."""
+        self.publications.give_up()
+        self.stampings.give_up()
 
     def close(self) -> None:
         self.reads.close()

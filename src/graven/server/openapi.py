@@ -80,7 +80,7 @@ _PATHS: dict[str, JsonObject] = {
             scope="ingest",
             parameters=(
                 query_part("receipt", "full: open the receipt", "note", "full"),
-                query_part("wait", "for which state", "committed", "published"),
+                query_part("wait", "for which state", "committed", "published", "timestamped"),
                 query_part("on_invalid", "what to do with a bad event", "refuse", "quarantine"),
                 query_part("source", "append as this source, if the token may"),
             ),

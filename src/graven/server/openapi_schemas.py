@@ -50,7 +50,13 @@ SCHEMAS: dict[str, JsonObject] = {
         "duplicates": listed(
             object_({"position": number("in the request"), "index": number("of the first copy")}), "stored before"
         ),
-        "state": {"type": "string", "enum": ["committed", "published"], "description": "the state reached"},
+        "state": {
+            "type": "string", "enum": ["committed", "published", "timestamped"], "description": "the state reached",
+        },
+        "missing": text("only where the state asked for was not reached: why"),
+        "timestamp": object_(
+            {"authority": text("its name"), "time": text("RFC 3339"), "size": number("of the stamped tree")}
+        ),
         "receipt": text("graven-receipt/v1, a signed note"),
         "opened": {"type": "object", "description": "with receipt=full: what the producer checks the receipt with"},
     },

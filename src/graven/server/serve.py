@@ -305,11 +305,11 @@ class _Serving:
             for connection in list(server.server_state.connections):
                 if isinstance(connection, BoundedHttp):
                     connection.refuse_unfinished(error)
-        if live.log is not None and len(live.publications):
+        if live.log is not None and (len(live.publications) or len(live.stampings)):
             with contextlib.suppress(GravenError):
                 await asyncio.to_thread(live.log.publish)
             await asyncio.sleep(0)
-            live.publications.give_up()
+            live.give_up()
         for _, task in servers:
             await task
 

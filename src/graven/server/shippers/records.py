@@ -11,7 +11,7 @@ from graven.core.errors import GravenError
 from graven.ingest import split_records
 from graven.ingest.protocol.cloudevents import mode_of, read_binary, read_structured
 from graven.ingest.protocol.delivery import Delivery, check_count, request_keys
-from graven.server.answers import AnswerWriter, Refused, format_error, status_of
+from graven.server.answers import AnswerWriter, Reached, Refused, format_error, status_of
 from graven.server.shippers.call import Call, Outcome, Parcel, Reply
 
 __all__ = ["CloudEvents", "Records", "refuse_natively", "reply_natively"]
@@ -75,7 +75,7 @@ class CloudEvents:
 def reply_natively(outcome: Outcome) -> Reply:
     """The answer of the native API. `quarantined` lists at most 100."""
     assert outcome.committed is not None
-    body = AnswerWriter().write(outcome.committed, "committed")
+    body = AnswerWriter().write(outcome.committed, Reached("committed"))
     if quarantined := outcome.quarantined:
         rows = [{"position": at, "reason": why} for at, why in list(quarantined.items())[:_LISTED_MAX]]
         body = body.rstrip()[:-1] + b',"quarantined":' + msgspec.json.encode(rows) + b"}\n"
