@@ -87,7 +87,7 @@ class Anchoring:
         self._events = AnchorEvents(directory, ride, clock)
         self.clock_alarm = ClockAlarm(self._events, bound_us=limits.clock_bound_us)
         self.states = [AuthorityState(authority) for authority in authorities]
-        self._wanted = 0
+        self._wanted = -1
         self._after: list[Callable[[int], None]] = []
         self._one = threading.Lock()
         self._wake = threading.Event()
