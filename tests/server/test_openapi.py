@@ -64,7 +64,9 @@ def test_it_is_served(shared_server: Server) -> None:
 
 def test_the_network_has_no_control_endpoint(doors: tuple[Door, Door]) -> None:
     network, control = ({(one.method, one.path) for one in door.endpoints} for door in doors)
-    assert network - control == {("POST", "/api/v1/agent/enrol"), ("POST", "/api/v1/agent/heartbeats")}
+    assert network - control == {
+        ("POST", "/api/v1/agent/enrol"), ("POST", "/api/v1/agent/heartbeats"), ("POST", "/api/v1/challenges"),
+    }  # fmt: skip
     names = ("publish", "acts", "stamp", "anchors", "quarantine/retry")
     assert control - network == {("POST", f"/control/v1/{name}") for name in names}
 

@@ -1,7 +1,7 @@
 """`graven challenge`: an auditor draws indexes by lot, the operator opens them, the auditor says what that bounds."""
 
 import datetime
-from hashlib import sha256
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -15,7 +15,18 @@ from graven.cli.files import read_file, write_private
 from graven.cli.options import dir_option, file_argument, json_option, path_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.cli.writing import open_writing
-from graven.core.challenge import COUNT_MAX, SEED_BYTES_MAX, Challenge, draw, format_challenge, open_challenge
+from graven.client.refusals import error_of
+from graven.client.transport import Transport
+from graven.config import read_environment
+from graven.core.challenge import (
+    COUNT_MAX,
+    SEED_BYTES_MAX,
+    Challenge,
+    draw,
+    format_challenge,
+    open_challenge,
+    parse_challenge,
+)
 from graven.core.challenge_answer import (
     ERASED,
     LOST,
@@ -29,16 +40,16 @@ from graven.core.challenge_answer import (
     parse_answer,
 )
 from graven.core.challenge_statement import format_statement, make_statement
-from graven.core.disclosed import Disclosed
 from graven.core.errors import BadInput, Disproved
 from graven.core.note import parse_vkey
 from graven.core.policy import open_trusted
-from graven.core.range import Opened
-from graven.core.spelling import encode_base64
 from graven.keys.signature import verify_signature
 from graven.log.acts import DISCLOSURE
-from graven.log.disclose import answer_challenge
+from graven.log.disclose import answer_challenge, challenge_act
 from graven.runtime.clock import US_PER_S, SystemClock
+
+ANSWER_S = 120.0
+"""How long a server's answer to a challenge is waited for."""
 
 _vkeys = click.option("--vkey", "vkeys", multiple=True, metavar="VKEY", help="A verifier key of the log.")
 _policy = path_option("--policy", "policy", "A tlog-policy file: whom you trust, and how many witnesses it takes.")
@@ -120,12 +131,7 @@ def answer(
         found = answer_challenge(view, data, [parse_vkey(vkey) for vkey in auditors])
         judged = judge(found, [parse_vkey(vkey) for vkey in auditors], view.keys, verify_signature)
     document = format_answer(found)
-    one, tree = judged.challenge, judged.checkpoint.checkpoint
-    act: dict[str, object] = {
-        "what": "challenge", "start": one.start, "end": one.end, "source": None, **_disclosed(found),
-        "size": tree.size, "root": encode_base64(tree.root), "sha256": sha256(document).hexdigest(),
-        "to": receiver or judged.auditor.name, "challenge": sha256(data).hexdigest(),
-    }  # fmt: skip
+    act = challenge_act(found, judged, document, receiver=receiver)
     with open_writing(directory) as log:
         recorded_at = log.record_act(DISCLOSURE, act)["index"]
     write_private(output, document)
@@ -135,6 +141,50 @@ def answer(
     else:
         print_line(f"wrote {shown(output)}; recorded at index {recorded_at}")
         print_fields([*counts.items(), *missing_rows(sorted(judged.why.items()))])
+
+
+@command.command("ask")
+@file_argument("challenge", "CHALLENGE")
+@click.option("--url", required=True, metavar="URL", help="The log's server: https://HOST[:PORT].")
+@path_option("--token-file", "token_file", "A file with a token of the scope `challenge`; else GRAVEN_TOKEN.")
+@path_option("--ca-file", "ca_file", "PEM file of the only authorities to trust for HTTPS.")
+@click.option("--allow-http", is_flag=True, help="Plain HTTP to another machine: token and events travel in clear.")
+@click.option(
+    "-o", "output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Write it here (mode 0600)."
+)
+@json_option
+def ask(
+    challenge: Path, url: str, token_file: Path | None, ca_file: Path | None, allow_http: bool, output: Path,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Send CHALLENGE to the log's server, for the auditor, and keep what it answers. Then judge it.
+
+    The server answers auditors its operator named ([server] auditors), at most 1,000 entries at a time, and has put it
+    on record before. No answer at all is judged, too: every index is missing.
+    """
+    data = read_file(challenge)
+    parse_challenge(data)
+    token = None if token_file is not None else read_environment().token
+    if token is None and token_file is None:
+        raise BadInput("no token", mend="--token-file FILE, or GRAVEN_TOKEN")
+    transport = Transport(
+        url, token=token, token_file=token_file, ca_file=ca_file, timeout_s=ANSWER_S, allow_http=allow_http
+    )
+    with closing(transport):
+        reply = transport.ask(
+            "POST", "/api/v1/challenges", body=data, headers={"Content-Type": "text/plain; charset=utf-8"},
+            answer_bytes_max=MAX_ANSWER_BYTES,
+        )  # fmt: skip
+    if reply.status != 200:
+        raise error_of(reply, f"POST {transport.url}/api/v1/challenges")
+    found = parse_answer(reply.data)
+    if found.challenge != data:
+        raise Disproved("the answer is to another challenge", place=transport.url)
+    write_private(output, reply.data)
+    if as_json:
+        print_json({"file": str(output), "answers": len(found.answers), "bytes": len(reply.data)})
+    else:
+        print_line(f"wrote {shown(output)}: {counted(len(found.answers), 'entry', 'entries')}; now judge it")
 
 
 @command.command("judge")
@@ -203,12 +253,3 @@ def _signer(key: Path, one: Challenge) -> StatementKey:
 
 def _counts(judged: Judged) -> dict[str, int]:
     return {name: judged.count(name) for name in (OPENED, ERASED, LOST, MISSING)}
-
-
-def _disclosed(found: ChallengeAnswer) -> dict[str, int]:
-    opened = [row.entry for row in found.answers if isinstance(row.entry, Opened)]
-    return {
-        "heads": len(opened),
-        "events": sum(isinstance(one.event, Disclosed) for one in opened),
-        "raws": sum(isinstance(one.raw, Disclosed) for one in opened),
-    }

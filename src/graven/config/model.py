@@ -299,6 +299,10 @@ class ServerConfig(Section, frozen=True, kw_only=True):
             "auditors and witnesses need them"
         ),
     ] = True
+    auditors: Annotated[
+        tuple[str, ...],
+        Meta(max_length=16, description="verifier keys of the auditors whose challenges are answered over HTTP"),
+    ] = ()
 
 
 class RetentionConfig(Section, frozen=True, kw_only=True):

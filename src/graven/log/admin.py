@@ -25,7 +25,7 @@ from graven.log.types import Committed
 
 SECRET_PREFIX = "gvn_"  # noqa: S105 - how secrets begin, not one
 RESERVED_SOURCES = frozenset({"graven", "local"})
-INGEST, READ, ADMIN, ENROL = "ingest", "read", "admin", "enrol"
+INGEST, READ, ADMIN, ENROL, CHALLENGE = "ingest", "read", "admin", "enrol", "challenge"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _OWNER_CHARS_MAX = 200
@@ -218,10 +218,10 @@ def _source_of(log: Acts, scope: str, token_name: str, owner: str, actor: Actor 
 
 
 def _check_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
-    known = {INGEST, READ, ADMIN, ENROL}
+    known = {INGEST, READ, ADMIN, ENROL, CHALLENGE}
     for scope in scopes:
         if scope not in known and not (scope.startswith(_INGEST_AS) and _NAME.fullmatch(scope[len(_INGEST_AS) :])):
-            raise BadInput(f"there is no scope {scope!r}", mend="ingest, ingest:SOURCE, read, admin, enrol")
+            raise BadInput(f"there is no scope {scope!r}", mend="ingest, ingest:SOURCE, read, admin, enrol, challenge")
     if not scopes or len(scopes) > _SCOPES_MAX or len(set(scopes)) < len(scopes):
         raise BadInput("a token has one to 32 scopes, each once", mend="for instance: ingest,read")
     return tuple(scopes)

@@ -5,16 +5,18 @@ auditor's. Nothing is recorded here; who hands a document over appends `graven.d
 """
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 from graven.core.bracket import verify_range_bracket
 from graven.core.challenge import draw, open_challenge
-from graven.core.challenge_answer import ChallengeAnswer, Shown
+from graven.core.challenge_answer import ChallengeAnswer, Judged, Shown
 from graven.core.commitment import NO_RAW, format_head
 from graven.core.disclosed import Disclosed, Withheld
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import compact_range_at, prove_inclusion, prove_range
 from graven.core.note import Key, format_vkey
 from graven.core.range import MAX_RANGE_ENTRIES, Closed, Opened, OpenedRange, verify_opened_range
+from graven.core.spelling import encode_base64
 from graven.core.tile import tile_nodes
 from graven.keys.signature import verify_signature
 from graven.log.tail import disk_fetch, entry_at
@@ -60,10 +62,13 @@ def open_range(
     return found
 
 
-def answer_challenge(view: View, data: bytes, auditors: Sequence[Key]) -> ChallengeAnswer:
+def answer_challenge(
+    view: View, data: bytes, auditors: Sequence[Key], *, bytes_max: int | None = None
+) -> ChallengeAnswer:
     """What this log can answer to a signed challenge. An entry whose key is gone is left out: it is missing.
 
-    Raises BadInput: no challenge, of another log, or by nobody of `auditors`. Disproved: of a tree that this log does
+    `bytes_max` bounds the events and raws opened. Raises BadInput: no challenge, of another log, or by nobody of
+    `auditors`; more bytes than that. Disproved: of a tree that this log does
     not have; or what is on disk does not prove it. Broken.
     """
     challenge, _, signed, _ = open_challenge(data, auditors, view.keys, verify_signature)
@@ -78,6 +83,7 @@ def answer_challenge(view: View, data: bytes, auditors: Sequence[Key]) -> Challe
     at_size = tile_nodes(disk_fetch(view.directory / "log"), tree.size)
     answers: list[Shown] = []
     acts: dict[int, Shown] = {}
+    size_bytes = 0
 
     def show(record: Record, by: int | None) -> Shown | None:
         entry = opened(record, event=True, raw=True) or (Closed(record.entry) if record.entry is not None else None)
@@ -87,12 +93,29 @@ def answer_challenge(view: View, data: bytes, auditors: Sequence[Key]) -> Challe
 
     for index in draw(challenge.seed, start=challenge.start, end=challenge.end, count=challenge.count):
         record = view.read(index)
+        size_bytes += len(record.event or b"") + len(record.raw or b"")
+        if bytes_max is not None and size_bytes > bytes_max:
+            raise BadInput(f"an answer of more than {bytes_max} bytes", mend="draw fewer entries, or ask by file")
         by = record.erasure_index if record.erasure_index is not None and record.erasure_index < tree.size else None
         if (shown := show(record, by)) is not None:
             answers.append(shown)
         if by is not None and by not in acts and (act := show(view.read(by), None)) is not None:
             acts[by] = act
     return ChallengeAnswer(data, tuple(answers), tuple(acts.values()))
+
+
+def challenge_act(found: ChallengeAnswer, judged: Judged, document: bytes, *, receiver: str = "") -> dict[str, object]:
+    """The data of the `graven.disclosure` that goes before an answer. `receiver`: else the auditor's name."""
+    one, tree = judged.challenge, judged.checkpoint.checkpoint
+    shown = [row.entry for row in found.answers if isinstance(row.entry, Opened)]
+    return {
+        "what": "challenge", "start": one.start, "end": one.end, "source": None,
+        "heads": len(shown),
+        "events": sum(isinstance(row.event, Disclosed) for row in shown),
+        "raws": sum(isinstance(row.raw, Disclosed) for row in shown),
+        "size": tree.size, "root": encode_base64(tree.root), "sha256": sha256(document).hexdigest(),
+        "to": receiver or judged.auditor.name, "challenge": sha256(found.challenge).hexdigest(),
+    }  # fmt: skip
 
 
 def opened(record: Record, *, event: bool, raw: bool) -> Opened | None:

@@ -14,6 +14,7 @@ from graven.runtime.telemetry import get_logger
 from graven.server import anchors, control, events, health, history, openapi, tlog
 from graven.server.access import Access, ControlAccess, TokenAccess, TokenUses
 from graven.server.agents import BATCHES_PATH, Agents, BatchDoor
+from graven.server.challenges import Challenges
 from graven.server.intake import PATH, Intake, Receive, Send
 from graven.server.live import Live
 from graven.server.register import Register
@@ -78,7 +79,9 @@ def network_door(live: Live, access: TokenAccess, hooks: Mapping[str, Hook] | No
         bytes_max=live.config.intake.max_request_bytes,
         now_s=lambda: live.opened().clock.now_us() / 1e6,
     )
-    return Door(live, access, (*shared, *agents.endpoints()), agents=agents, find=find)
+    challenges = Challenges(live.config.server.auditors)
+    endpoints = (*shared, *challenges.endpoints(), *agents.endpoints())
+    return Door(live, access, endpoints, agents=agents, find=find)
 
 
 def control_door(live: Live, uses: TokenUses) -> Door:

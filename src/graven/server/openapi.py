@@ -110,6 +110,13 @@ _PATHS: dict[str, JsonObject] = {
             ),
         )
     },
+    "/api/v1/challenges": {
+        "post": operation(
+            "Answer an auditor's challenge: the entries it draws, opened",
+            answer("graven-challenge-answer/v1.", {"type": "object"}), 400, 403, 411, 413, 500, 503,
+            scope="challenge", body={"text/plain": {"schema": text("graven-challenge/v1, a signed note")}},
+        )
+    },
     "/api/v1/status": {
         "get": operation("Where the log stands; more of it with the scope read", answer("It.", ref("Status")), 401)
     },

@@ -5,7 +5,7 @@ from graven.server.openapi_words import JsonObject, listed, maybe, number, objec
 TOKEN_FIELDS = {
     "name": text("1 to 64 letters, digits and . _ @ -"),
     "scopes": listed(
-        text("ingest, ingest:SOURCE, read, admin, enrol"), "ingest alone: the source named after the token"
+        text("ingest, ingest:SOURCE, read, admin, enrol, challenge"), "ingest alone: the source named after the token"
     ),
     "owner": text("who answers for it"),
     "expires": maybe(text("RFC 3339; null: never")),
