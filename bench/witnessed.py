@@ -19,7 +19,7 @@ from bench.events import Feed
 from bench.lone import median_ms, percentile_99_ms
 from bench.report import Row, limit_row
 from bench.rounds import NotMeasuredError
-from bench.served import PATH, command, graven, listening
+from bench.served import PATH, command, cpu_seconds, graven, listening
 from graven.config import CONFIG_NAME, format_config, load_config
 from graven.core.checkpoint import open_checkpoint
 from graven.core.policy import parse_policy
@@ -56,13 +56,15 @@ def _row(place: Path, interval_ms: int, seconds: float, told: Callable[[str], No
         publish = msgspec.structs.replace(config.publish, interval_ms=interval_ms)
         (directory / CONFIG_NAME).write_text(format_config(msgspec.structs.replace(config, publish=publish)))
         lines = [f"log {config.vkeys[0]}"]
+        pids: list[int] = []
         for number in range(WITNESSES):
             folder = place / f"witness-{number}"
             graven("witness", "init", str(folder), "--name", f"bench.invalid/w{number}")
             for vkey in config.vkeys:
                 graven("witness", "add-log", str(folder), vkey)
             words = command("witness", "serve", str(folder), "--listen", "127.0.0.1:0")
-            _, host, port = stack.enter_context(listening(words, place / f"witness-{number}.log"))
+            witness, host, port = stack.enter_context(listening(words, place / f"witness-{number}.log"))
+            pids.append(witness.pid)
             vkey = graven("witness", "vkey", str(folder)).splitlines()[0]
             lines.append(f"witness w{number} {vkey} http://{host}:{port}")
         names = " ".join(f"w{number}" for number in range(WITNESSES))
@@ -71,13 +73,23 @@ def _row(place: Path, interval_ms: int, seconds: float, told: Callable[[str], No
         policy.write_text("\n".join(lines) + "\n")
         before = {path.name for path in _notes(directory)}
         words = command("serve", "--dir", str(directory), "--listen", "127.0.0.1:0", "--witness-policy", str(policy))
-        _, host, port = stack.enter_context(listening(words, place / "server.log"))
+        server, host, port = stack.enter_context(listening(words, place / "server.log"))
+        cpu_s = cpu_seconds(server.pid), sum(map(cpu_seconds, pids))
         times_s = _measure(host, port, token, interval_ms / 1000, seconds)
-        _check([path for path in _notes(directory) if path.name not in before], policy)
+        cpu_s = cpu_seconds(server.pid) - cpu_s[0], sum(map(cpu_seconds, pids)) - cpu_s[1]
+        notes = [path for path in _notes(directory) if path.name not in before]
+        _check(notes, policy)
     what = f"{WHAT}, {WITNESSES} witnesses, publishing every {interval_ms:,} ms"
     p50, p99 = median_ms(times_s), percentile_99_ms(times_s)
-    figure = f"p50 {p50:,.0f} ms, p99 {p99:,.0f} ms over {len(times_s)} events"
-    return limit_row(what, figure, p99, P99_MS_MAX[interval_ms], "ms p99", p50_ms=p50, events=len(times_s))
+    each = [1000 * one / len(notes) for one in (cpu_s[0], cpu_s[1] / WITNESSES)]
+    figure = (
+        f"p50 {p50:,.0f} ms, p99 {p99:,.0f} ms over {len(times_s)} events; a checkpoint takes the server {each[0]:.1f} "
+        f"CPU ms, a witness {each[1]:.1f}"
+    )
+    return limit_row(
+        what, figure, p99, P99_MS_MAX[interval_ms], "ms p99",
+        p50_ms=p50, events=len(times_s), server_cpu_ms=each[0], witness_cpu_ms=each[1],
+    )  # fmt: skip
 
 
 def _measure(host: str, port: int, token: str, interval_s: float, seconds: float) -> list[float]:
