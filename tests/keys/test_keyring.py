@@ -405,7 +405,7 @@ def test_replicate_copies_no_damage(tmp_path: Path) -> None:
 
 
 def test_the_cache_is_bounded_and_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graven.keys.keyring.SEGMENTS_CACHED_MAX", 3)
+    monkeypatch.setattr("graven.keys.datafiles.SEGMENTS_CACHED_MAX", 3)
     keyring = make(tmp_path)
     made = {start: keyring.new_data_keys(start, ["default"])["default", "raw"] for start in range(8)}
     for _ in range(2):

@@ -14,11 +14,7 @@ never yields another key. Nothing is created implicitly: `create` and `replicate
 Losing every copy of the keyring loses the events, not the proofs.
 """
 
-import contextlib
-import os
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,10 +22,13 @@ from typing import TypeVar
 
 from graven.core.errors import BadInput, Broken
 from graven.core.spelling import check_number
-from graven.keys.copies import DATA_DIRECTORY, Copies, install, read_private, require_private_directory
-from graven.keys.datakey import KINDS, DataKey, Kind, decode_data_keys, encode_data_keys, make_data_key
+from graven.keys.copies import Copies, install, require_private_directory
+from graven.keys.datafiles import DataFiles, Stamp, stamp_of
+from graven.keys.datakey import KINDS, DataKey, Kind, make_data_key
+from graven.keys.opening import open_pending, open_root
 from graven.keys.passphrase import SCRYPT_N, Passphrase
-from graven.keys.pending import REWRAP_FILE, Pending, parse_pending
+from graven.keys.pending import REWRAP_FILE, Pending
+from graven.keys.replicas import replica_gaps, replicate, size_of
 from graven.keys.rootkeys import (
     HIGHEST_FILE,
     KEY_FILES,
@@ -43,18 +42,12 @@ from graven.keys.rootkeys import (
     format_signing_file,
     make_root_keys,
     nothing_signed,
-    parse_keyring_file,
     parse_signing_file,
 )
 from graven.runtime.files import Files, LocalFiles
 
-SEGMENT_DIGITS = 20
-DATA_FILE = re.compile(rf"{DATA_DIRECTORY}/([0-9]{{{SEGMENT_DIGITS}}})\.(0|[1-9][0-9]{{0,8}})\.json", re.ASCII)
-SEGMENTS_CACHED_MAX = 1024  # about 1 KiB each with one class
-
 _CLASS = re.compile(r"[a-z0-9-]{1,32}")
 
-_Stamp = tuple[int, int, int]
 _T = TypeVar("_T")
 
 
@@ -64,6 +57,7 @@ class Keyring:
     def __init__(
         self,
         copies: Copies,
+        data: DataFiles,
         origin: str,
         kek: bytes,
         window_key: bytes,
@@ -71,16 +65,13 @@ class Keyring:
         pending: Pending | None = None,
     ) -> None:
         """Use `create` or `open`."""
-        self.next_kek = pending.next_kek(kek) if pending is not None and pending.step == "wrapping" else None
         self.pending = pending
         """A re-wrapping that is under way (`rewrap.py`)."""
         self.origin = origin
         self.window_key = window_key
         self._kek = kek
-        self._copies = copies
+        self._copies, self._data = copies, data
         self._passphrase = passphrase
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[str, tuple[_Stamp, dict[bytes, DataKey]]] = OrderedDict()
 
     @classmethod
     def create(
@@ -122,15 +113,7 @@ class Keyring:
         for place in directories:
             require_private_directory(place)
         copies = Copies(directories, LocalFiles() if files is None else files)
-        pending = copies.read(REWRAP_FILE, lambda data, path: parse_pending(data, place=path) if data else None)
-        if pending is not None and not _has(directory, REWRAP_FILE) and _has(directory, KEYRING_FILE):
-            pending = pending if pending.step == "wrapping" else None  # a replica's, older than the primary
-        opened: tuple[str, bytes, bytes, bool] | None
-        if pending is not None and pending.step == "commit":
-            copies.also = pending.files[KEYRING_FILE]
-            opened = parse_keyring_file(copies.also, passphrase, place=f"{directory}/{REWRAP_FILE}")
-        else:
-            opened = copies.read(KEYRING_FILE, lambda data, path: parse_keyring_file(data, passphrase, place=path))
+        opened, pending = open_root(copies, passphrase)
         if opened is None:
             raise BadInput(
                 "there is no keyring here",
@@ -140,15 +123,9 @@ class Keyring:
         origin, kek, window_key, sealed = opened
         if passphrase is not None and not sealed:
             copies.note(f"{copies.path(KEYRING_FILE)} is not sealed: the passphrase given was not needed")
-        if pending is not None and pending.origin != origin:
-            raise Broken("a re-wrapping of another keyring lies here", place=f"{directory}/{REWRAP_FILE}")
-        try:
-            return cls(copies, origin, kek, window_key, passphrase if sealed else None, pending)
-        except Broken as error:
-            if _has(directory, REWRAP_FILE):
-                raise
-            copies.note(f"a replica has a {REWRAP_FILE} of before: {error.what}")
-            return cls(copies, origin, kek, window_key, passphrase if sealed else None)
+        pending, next_kek = open_pending(copies, pending, origin, kek)
+        data = DataFiles(copies, kek, next_kek)
+        return cls(copies, data, origin, kek, window_key, passphrase if sealed else None, pending)
 
     @property
     def directory(self) -> str:
@@ -157,6 +134,11 @@ class Keyring:
     @property
     def replicas(self) -> tuple[str, ...]:
         return self._copies.directories[1:]
+
+    @property
+    def next_kek(self) -> bytes | None:
+        """The key-encryption key that files of data keys are being wrapped under."""
+        return self._data.next_kek
 
     @property
     def sealed(self) -> bool:
@@ -183,8 +165,7 @@ class Keyring:
         check_number(segment_start, place="segment start")
         keys = [make_data_key(name, kind) for name in classes for kind in KINDS]
         with self._copies.locked():
-            n = len(self._data_files(segment_start))
-            self._copies.write(_data_file(segment_start, n), encode_data_keys(keys, self.next_kek or self._kek))
+            self._data.add(segment_start, keys)
         return {(key.class_name, key.kind): (key.id, key.key) for key in keys}
 
     def data_key(self, key_id: bytes, segment_start: int | None = None) -> bytes | None:
@@ -200,7 +181,7 @@ class Keyring:
         """As `data_key`, with what the key is for."""
         starts = self.segment_starts() if segment_start is None else [segment_start]
         for start in starts:
-            for keys in self._segment_keys(start):
+            for keys in self._data.segment(start):
                 if key_id in keys:
                     return keys[key_id]
         return None
@@ -211,7 +192,7 @@ class Keyring:
 
     def segment_keys(self, segment_start: int) -> dict[bytes, bytes]:
         """Every key of a segment that is there: id -> 32-byte key. Raises as `data_key`."""
-        return {key.id: key.key for keys in self._segment_keys(segment_start) for key in keys.values()}
+        return {key.id: key.key for keys in self._data.segment(segment_start) for key in keys.values()}
 
     def destroy(self, key_id: bytes, segment_start: int | None = None) -> bool:
         """Take a data key out of every copy for good; False if none had it.
@@ -224,19 +205,15 @@ class Keyring:
         starts = self.segment_starts() if segment_start is None else [segment_start]
         with self._copies.locked():
             self._copies.require()
-            return any(self._destroy_in(name, key_id) for start in starts for name in self._data_files(start))
+            return self._data.destroy(key_id, starts)
 
     def segment_starts(self) -> list[int]:
         """The starts of all segments that ever had keys here, ascending."""
-        return sorted({start for start, _ in self._listed()})
+        return self._data.starts()
 
     def data_files(self) -> Iterator[tuple[str, bytes]]:
         """Every file of data keys, (name, bytes), each checked: for a recovery kit. Raises Broken if one is damaged."""
-        for start, n in sorted(self._listed()):
-            name = _data_file(start, n)
-            data = self._copies.read(name, self._accept_data)
-            if data is not None:
-                yield name, data
+        return self._data.contents()
 
     def signing_key(self, file: str) -> str:
         """The text (`PRIVATE+KEY+…`) of one of SIGNING_FILES. Raises BadInput or Broken if it does not open."""
@@ -274,12 +251,7 @@ class Keyring:
 
     def wrap_data(self, kek: bytes) -> int:
         """Wrap every file of data keys under `kek`, durably in every copy; how many there are. Raises Busy, Broken."""
-        listed = sorted(self._listed())
-        for start, n in listed:
-            name = _data_file(start, n)
-            keys = self._copies.read(name, self._decode) or ()
-            self._copies.write(name, encode_data_keys(keys, kek), wipe=True)
-        return len(listed)
+        return self._data.wrap(kek)
 
     def forget_pending(self, keyring_file: bytes) -> None:
         """Nothing is under way any more; copies may hold this `keyring.json`."""
@@ -299,9 +271,9 @@ class Keyring:
     def root_keys(self) -> RootKeys:
         """All keys but the data keys, in clear: for a recovery kit. Keys that are to come are among them."""
         needed = {RECEIPT_FILE} if self.signs_elsewhere else set(SIGNING_FILES)
-        if not self._listed():
+        if not self._data.listed():
             needed.discard(RECEIPT_FILE)  # a signer's own keyring has none, and no data key
-        there = {file for file in KEY_FILES if _size(self._copies.path(file))}
+        there = {file for file in KEY_FILES if size_of(self._copies.path(file))}
         signing = {file: self.signing_key(file) for file in KEY_FILES if file in needed | there}
         return RootKeys(self.origin, self._kek, self.window_key, signing)
 
@@ -309,13 +281,13 @@ class Keyring:
         """The `highest-checkpoint` files there are, (path, bytes), unchecked."""
         return self._copies.read_all(HIGHEST_FILE)
 
-    def rotation_stamp(self) -> _Stamp | None:
+    def rotation_stamp(self) -> Stamp | None:
         """Changes when the primary's `rotation.json` was replaced."""
-        return _stamp(self._copies.path(ROTATION_FILE))
+        return stamp_of(self._copies.path(ROTATION_FILE))
 
-    def mark_stamp(self) -> _Stamp | None:
+    def mark_stamp(self) -> Stamp | None:
         """Changes when the primary's `highest-checkpoint` was replaced."""
-        return _stamp(self._copies.path(HIGHEST_FILE))
+        return stamp_of(self._copies.path(HIGHEST_FILE))
 
     def require_copies(self) -> None:
         """Check that every copy is there. Raises Busy or Broken, before anything is written."""
@@ -331,14 +303,7 @@ class Keyring:
 
     def replica_gaps(self) -> dict[str, int]:
         """replica -> how many files of data keys it lacks, or holds otherwise than the primary; only those with any."""
-        gaps: dict[str, int] = {}
-        names = [_data_file(*listed) for listed in self._listed()]
-        for replica in self.replicas:
-            sizes = [_size(f"{directory}/{name}") for name in names for directory in (self.directory, replica)]
-            missing = sum(ours != theirs for ours, theirs in zip(sizes[::2], sizes[1::2], strict=True))
-            if missing:
-                gaps[replica] = missing
-        return gaps
+        return replica_gaps(self._copies, self._data)
 
     def replicate(self, directory: str, *, files: Files | None = None) -> int:
         """Make `directory` a replica, or bring it up to date; the number of files written, durably.
@@ -349,105 +314,7 @@ class Keyring:
         files = LocalFiles() if files is None else files
         directory = directory.rstrip("/")
         with self._copies.locked():
-            Copies([self.directory], files).require()
-            contents = dict(self._whole_files())
-            if not Path(directory).exists():
-                install(files, directory, contents)
-                return len(contents)
-            if read_private(f"{directory}/{KEYRING_FILE}") != contents[KEYRING_FILE]:
-                raise BadInput("this directory is there and is no replica of this keyring", place=directory)
-            stale = [name for name, data in contents.items() if read_private(f"{directory}/{name}") != data]
-            copies = Copies([directory], files)
-            for name in stale:
-                copies.write(name, contents[name], wipe=True)
-            over = {REWRAP_FILE, HIGHEST_FILE, ROTATION_FILE, *KEY_FILES} - contents.keys()  # of changes that are done
-            for name in sorted(over):
-                copies.remove(name)
-            return len(stale)
-
-    def _whole_files(self) -> Iterator[tuple[str, bytes]]:
-        """The primary's files, (name, bytes); those of data keys only if they are whole."""
-        for name in (KEYRING_FILE, HIGHEST_FILE, ROTATION_FILE, REWRAP_FILE, SIGNER_FILE, *KEY_FILES):
-            if (data := read_private(self._copies.path(name))) is not None:
-                yield name, data
-        for start, n in self._listed():
-            path = self._copies.path(_data_file(start, n))
-            if (data := read_private(path)) is not None:
-                try:
-                    self._decode(data, path)
-                except Broken as error:
-                    self.note(f"{path} is not copied: {error.what}")
-                    continue
-                yield _data_file(start, n), data
-
-    def _segment_keys(self, segment_start: int) -> Iterator[dict[bytes, DataKey]]:
-        n = 0
-        while (keys := self._cached(_data_file(segment_start, n))) is not None:
-            yield keys
-            n += 1
-
-    def _cached(self, name: str) -> dict[bytes, DataKey] | None:
-        """The keys of one file. The cache holds while the primary's file is the same one, so a destroyed key goes."""
-        stamp = _stamp(self._copies.path(name))
-        if stamp is not None:
-            with self._lock:
-                held = self._cache.get(name)
-                if held is not None and held[0] == stamp:
-                    self._cache.move_to_end(name)
-                    return held[1]
-        decoded = self._copies.read(name, self._decode)
-        if decoded is None:
-            return None
-        keys = {key.id: key for key in decoded}
-        if stamp is not None:
-            with self._lock:
-                self._cache[name] = (stamp, keys)
-                self._cache.move_to_end(name)
-                if len(self._cache) > SEGMENTS_CACHED_MAX:
-                    self._cache.popitem(last=False)
-        return keys
-
-    def _decode(self, data: bytes, path: str) -> tuple[DataKey, ...]:
-        if self.next_kek is not None:  # wrapped under this one already, or not yet
-            with contextlib.suppress(Broken):
-                return decode_data_keys(data, self.next_kek, place=path)
-        return decode_data_keys(data, self._kek, place=path)
-
-    def _accept_data(self, data: bytes, path: str) -> bytes:
-        self._decode(data, path)
-        return data
-
-    def _data_files(self, segment_start: int) -> list[str]:
-        names: list[str] = []
-        while self._copies.read_all(name := _data_file(segment_start, len(names))):
-            names.append(name)
-        return names
-
-    def _listed(self) -> set[tuple[int, int]]:
-        found: set[tuple[int, int]] = set()
-        for directory in self._copies.directories:
-            path = Path(directory, DATA_DIRECTORY)
-            if path.is_dir():
-                matches = (DATA_FILE.fullmatch(f"{DATA_DIRECTORY}/{entry.name}") for entry in path.iterdir())
-                found.update((int(match[1]), int(match[2])) for match in matches if match)
-        return found
-
-    def _destroy_in(self, name: str, key_id: bytes) -> bool:
-        good = self._copies.read(name, self._decode) or ()
-        target = encode_data_keys([key for key in good if key.id != key_id], self.next_kek or self._kek)
-        found = False
-        for path, data in reversed(self._copies.read_all(name)):
-            try:
-                held = any(key.id == key_id for key in self._decode(data, path))
-            except Broken:
-                self._copies.replace(
-                    path, target, wipe=True
-                )  # damaged: it may hold the key, so a good copy replaces it
-                continue
-            if held:
-                self._copies.replace(path, target, wipe=True)
-                found = True
-        return found
+            return replicate(self._copies, self._data, directory, files)
 
 
 def _directories(directory: str, replicas: Sequence[str]) -> tuple[str, ...]:
@@ -457,22 +324,5 @@ def _directories(directory: str, replicas: Sequence[str]) -> tuple[str, ...]:
     return directories
 
 
-def _data_file(segment_start: int, n: int) -> str:
-    return f"{DATA_DIRECTORY}/{segment_start:0{SEGMENT_DIGITS}d}.{n}.json"
-
-
 def _has(directory: str, name: str) -> bool:
     return Path(directory, name).exists()
-
-
-def _size(path: str) -> int | None:
-    stamp = _stamp(path)
-    return None if stamp is None else stamp[2]
-
-
-def _stamp(path: str) -> _Stamp | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116  (on the way of every frame read; Path.stat takes four times as long)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -19,9 +19,10 @@ from graven.core.errors import BadInput, Broken
 from graven.core.note import Key, parse_note
 from graven.core.spelling import MAX_NUMBER
 from graven.keys.copies import install
+from graven.keys.datafiles import DATA_FILE
 from graven.keys.datakey import decode_data_keys
 from graven.keys.keyfile import format_document, parse_document, take
-from graven.keys.keyring import DATA_FILE, Keyring
+from graven.keys.keyring import Keyring
 from graven.keys.passphrase import SCRYPT_N, Passphrase, open_sealed, seal
 from graven.keys.rewrap import require_no_rewrap
 from graven.keys.rootkeys import (
