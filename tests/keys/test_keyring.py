@@ -411,7 +411,7 @@ def test_the_cache_is_bounded_and_right(tmp_path: Path, monkeypatch: pytest.Monk
     for _ in range(2):
         for start, (key_id, key) in made.items():
             assert keyring.data_key(key_id, start) == key
-    assert len(keyring._cache) == 3
+    assert len(keyring._data._cache) == 3
 
 
 def test_errors_are_ours(tmp_path: Path) -> None:
