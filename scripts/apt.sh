@@ -9,6 +9,7 @@ wanted() {
   have openssl || missing openssl "the page 'verify by hand' and its test"
   have sha256sum && have base64 && have od || missing coreutils "the page 'verify by hand' and its test"
   have wrk || missing wrk "HTTP figures of the benchmark"
+  have softhsm2-util || missing softhsm2 "tests of a log key in a token (PKCS #11)"
   have initdb || [ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] \
     || missing postgresql "the PostgreSQL row of the benchmark"
   [ -n "$(ls /usr/lib/postgresql/*/lib/pgaudit.so 2>/dev/null)" ] \

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,12 +25,14 @@ from graven.config import (
     parse_listen,
     read_environment,
     read_passphrase,
+    read_token_access,
 )
 from graven.config.model import TABLES, AuthorityConfig, ClassConfig, default_of, describe, knobs, sections
 from graven.config.write import show
 from graven.core.errors import BadInput
 from graven.core.note import format_vkey
 from graven.keys.rootkeys import LOG_ED25519_FILE, LOG_MLDSA44_FILE, RECEIPT_FILE, load_signing_key, make_root_keys
+from graven.keys.token_uri import Access
 
 ORIGIN = "example.com/log"
 LOG_ID = "0123456789abcdef" * 2
@@ -117,7 +120,9 @@ def configs(draw: st.DrawFn) -> Config:
         dir=places[0] if places else None,
         replicas=tuple(places[1:]),
         passphrase_file=draw(st.none() | PATHS),
-        log="file:" + draw(st.sampled_from(["", "/x"])),
+        log=draw(
+            st.sampled_from(["file:", "pkcs11:?pin-source=file:/x", "pkcs11:?module-path=/m.so&pin-source=file:/x"])
+        ),
     )
     tls = draw(st.none() | st.tuples(PATHS, PATHS))
     values["server"] = structs.replace(
@@ -439,3 +444,14 @@ def test_units_stand_last() -> None:
     for section, knob in NUMBERS:
         units = {"bytes", "s", "ms", "events", "ids", "days", "connections"}
         assert knob.name.rsplit("_", 1)[-1] in units, (section, knob.name)
+
+
+def test_where_a_pin_is(tmp_path: Path) -> None:
+    config = default_config(origin="example.com/log", log_id="0" * 32, vkeys=())
+    said = msgspec.structs.replace(config, keys=msgspec.structs.replace(config.keys, log="pkcs11:?pin-source=file:/c"))
+    (tmp_path / "graven-pin").write_text("1234")
+    variable, credential = Environment(pin_file="/e"), Environment(credentials_directory=str(tmp_path))
+    assert read_token_access(None, Environment()) == read_token_access(config, Environment()) == Access()
+    assert read_token_access(said, variable) == Access(None, "/e")
+    assert read_token_access(said, credential) == Access(None, "/c")
+    assert read_token_access(config, credential) == Access(None, f"{tmp_path}/graven-pin", pin_private=False)

@@ -9,8 +9,9 @@ from graven.core.errors import BadInput, Broken, Disproved
 from graven.core.note import COSIG_MLDSA44, ED25519, Note, format_note, open_note, parse_note
 from graven.core.receipt import Certificate, Receipt, open_certificate, open_receipt
 from graven.keys.keyring import Keyring
+from graven.keys.receipts import ReceiptSigner
 from graven.keys.signature import verify_signature
-from graven.keys.signer import LogSigner, ReceiptSigner, open_signer
+from graven.keys.signer import LogSigner
 from recording import Recorder
 
 ORIGIN = "example.com/log"
@@ -268,16 +269,6 @@ def test_receipts(tmp_path: Path) -> None:
         signer.certificate(5, 4)
     assert signer.sign(5, bytes(32)), "a refused certificate changes nothing"
     assert log.highest() is None, "receipts do not move the mark"
-
-
-def test_signers_by_uri(tmp_path: Path) -> None:
-    keyring = make(tmp_path)
-    for uri in ("file:", f"file:{keyring.directory}", f"file:{keyring.directory}/"):
-        assert open_signer(uri, keyring).keys == LogSigner(keyring).keys
-    for uri in ("pkcs11:token=x", "vault:x", "", "file", "file:/elsewhere"):
-        with pytest.raises(BadInput) as caught:
-            open_signer(uri, keyring)
-        assert "file:" in caught.value.mend
 
 
 def test_signers_show_no_secret(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from graven.core.merkle import hash_leaves, root_of
 from graven.core.note import format_vkey, parse_note, parse_vkey
 from graven.core.receipt import Certificate, format_certificate
 from graven.keys.keyring import Keyring
+from graven.keys.receipts import ReceiptSigner
 from graven.keys.remote import RemoteSigner, socket_path
-from graven.keys.signer import LogSigner, ReceiptSigner
+from graven.keys.signer import LogSigner
 from graven.keys.signer_protocol import Certify, Hello, Sign, format_request, parse_answer, parse_request
 from graven.keys.signer_server import SignerServer, Signing
 from graven.keys.split import split

@@ -14,6 +14,7 @@ from graven.config import (
     default_config,
     flatten,
     format_config,
+    read_token_access,
 )
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint, check_origin, parse_checkpoint
 from graven.core.errors import BadInput, Broken
@@ -26,6 +27,8 @@ from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase
 from graven.keys.signer import LogSigner
+from graven.keys.token_key import token_line
+from graven.keys.token_uri import TokenUri
 from graven.log import acts
 from graven.log.history import CheckpointHistory
 from graven.log.registers import Source
@@ -42,6 +45,8 @@ def create_log(
     successor_of: bytes | None = None,
     keyring_dir: Path | None = None,
     config: Config | None = None,
+    token: TokenUri | None = None,
+    make_key: bool = False,
     clock: Clock | None = None,
     files: Files | None = None,
 ) -> SignedCheckpoint:
@@ -49,10 +54,11 @@ def create_log(
 
     Both directories are built under other names and renamed at the end, so an interrupted call leaves nothing that
     looks like a log. `successor_of` is the last checkpoint of the log this one goes on from; the first event pins it.
+    `token` says in which token the Ed25519 key is, or with `make_key` is made: that one stays there in any case.
 
     Raises:
-        BadInput: the directory holds something, the origin is not allowed, or a keyring is there already. Broken: the
-            disk failed; at most the finished keyring is left.
+        BadInput: the directory holds something, the origin is not allowed, a keyring is there already, or the token
+            does not let us in. Busy: it does not answer. Broken: the disk failed; at most the finished keyring is left.
     """
     files, clock = files or LocalFiles(), clock or SystemClock()
     origin = check_origin(origin) if origin is not None else f"graven.invalid/{os.urandom(16).hex()}"
@@ -67,11 +73,15 @@ def create_log(
         raise BadInput(
             "a keyring is there already", place=str(keyring_path), mend="choose another DIR, or move it away"
         )
+    access = read_token_access(config)
+    line = None if token is None else token_line(token, origin, access, make=make_key)
     directory.parent.mkdir(parents=True, exist_ok=True)
     unfinished = f".{os.urandom(4).hex()}.new"  # nobody else's name: what is there is never removed
     building, building_keys = (path.with_name(path.name + unfinished) for path in (directory, keyring_path))
     try:
-        keyring = Keyring.create(str(building_keys), origin=origin, passphrase=passphrase, files=files)
+        keyring = Keyring.create(
+            str(building_keys), origin=origin, passphrase=passphrase, files=files, log_ed25519=line, access=access
+        )
         signer = LogSigner(keyring)
         log_id = os.urandom(16)
         base = config or default_config(origin=origin, log_id=log_id.hex(), vkeys=[format_vkey(k) for k in signer.keys])

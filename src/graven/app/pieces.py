@@ -13,6 +13,7 @@ from graven.config import (
     WormConfig,
     load_config,
     read_passphrase,
+    read_token_access,
 )
 from graven.core.errors import BadInput
 from graven.core.note import Key, parse_vkey
@@ -68,6 +69,7 @@ def open_keyring(directory: Path, config: Config, *, files: Files | None = None)
         passphrase=read_passphrase(config),
         replicas=config.keys.replicas,
         files=files,
+        access=read_token_access(config),
     )
 
 
@@ -166,7 +168,7 @@ def open_signing(config: Config, keyring: Keyring) -> Signer:
     """What signs for the log: the keys in its keyring, or the signer that the configuration names. Raises as both."""
     if config.keys.signer is not None:
         return RemoteSigner(socket_path(config.keys.signer), keyring.origin)
-    return open_signer(config.keys.log, keyring)
+    return open_signer(keyring)
 
 
 def anchor_limits(config: Config) -> AnchorLimits:

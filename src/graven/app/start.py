@@ -23,8 +23,9 @@ from graven.core.spelling import encode_base64
 from graven.journal.files import Files, write_atomic
 from graven.journal.mark import Mark, MarkFile
 from graven.keys.keyring import Keyring
+from graven.keys.receipts import ReceiptSigner
 from graven.keys.signature import verify_signature
-from graven.keys.signer import ReceiptSigner, Signer
+from graven.keys.signer import Signer
 from graven.log import acts
 from graven.log.anchorings import Anchorings
 from graven.log.catchup import load_registers, load_window, self_events

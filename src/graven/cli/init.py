@@ -6,15 +6,21 @@ import click
 
 from graven.app import create_log, keys_dir
 from graven.cli.files import read_file
-from graven.cli.options import json_option, path_option
+from graven.cli.options import json_option, make_key_option, path_option
 from graven.cli.output import print_fields, print_json, print_line, shown
 from graven.config import CONFIG_NAME, load_config
 from graven.core.errors import BadInput
 from graven.keys.passphrase import read_passphrase
+from graven.keys.token_uri import parse_token_uri
 
 
 @click.command("init")
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--log-key", "log_key", metavar="URI",
+    help="The token that has the Ed25519 key: pkcs11:token=…;object=…?module-path=…&pin-source=file:…",
+)  # fmt: skip
+@make_key_option
 @click.option("--origin", metavar="NAME", help="The log's name for ever, as example.com/log. Without it: a random one.")
 @path_option("--keys", "keys", "Where the keyring goes; without it, DIR.keys beside DIR.", metavar="DIR")
 @path_option("--passphrase-file", "passphrase_file", "Seal the keyring with the passphrase in this file (mode 0600).")
@@ -26,14 +32,20 @@ def command(
     keys: Path | None,
     passphrase_file: Path | None,
     successor_of: Path | None,
+    log_key: str | None,
+    make_key: bool,
     as_json: bool,
 ) -> None:
     """Make a new log in DIR, its keys, and its first signed checkpoint. Asks nothing.
 
-    DIR must be empty or not be there. The keys are made beside it, never in it, readable for this user alone.
+    DIR must be empty or not be there. The keys are made beside it, never in it, readable for this user alone. With
+    --log-key the Ed25519 key is in a token (PKCS #11), which signs with it and never gives it out.
     """
     if keys is not None and not keys.absolute().parent.is_dir():
         raise BadInput("the directory of the keyring is not there", place=str(keys.parent), mend="make it first")
+    if make_key and log_key is None:
+        raise BadInput("--make-key is for a key in a token", mend="--log-key URI")
+    token = parse_token_uri(log_key) if log_key is not None else None
     published = create_log(
         directory,
         origin=origin,
@@ -41,6 +53,8 @@ def command(
         passphrase_file=str(passphrase_file.absolute()) if passphrase_file else None,
         successor_of=read_file(successor_of) if successor_of else None,
         keyring_dir=keys.absolute() if keys else None,
+        token=token,
+        make_key=make_key,
     )
     config = load_config(directory / CONFIG_NAME)
     place = keys_dir(directory, config)
@@ -52,6 +66,7 @@ def command(
                 "origin": config.origin,
                 "vkeys": list(config.vkeys),
                 "size": published.checkpoint.size,
+                "token": token.place if token is not None else None,
             }
         )
         return
@@ -60,6 +75,7 @@ def command(
         [
             ("data", directory.absolute()),
             ("keys", f"{place} ({'sealed by a passphrase' if passphrase_file else 'not sealed'}, mode 0600)"),
+            *([("token", f"{token.place}: the Ed25519 key is there, in no kit and no replica")] if token else []),
             ("vkey", config.vkeys[0]),
         ]
     )

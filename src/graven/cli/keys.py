@@ -19,6 +19,7 @@ from graven.core.note import format_vkey
 from graven.keys import kit
 from graven.keys.passphrase import Passphrase, read_passphrase
 from graven.keys.rewrap import rewrap
+from graven.keys.rotation import token_uri
 from graven.keys.signer import LogSigner
 from graven.log.acts import KEYS_BACKUP
 from graven.runtime.clock import SystemClock
@@ -64,6 +65,10 @@ def backup(kit_file: Path, directory: Path, passphrase_file: Path | None, no_pas
             f"wrote {shown(kit_file)}: the keys of {shown(label.origin)}, for {counted(label.segments, 'segment')}"
         )
         print_line(_SEALED if label.sealed else _PLAIN)
+        if not keyring.signs_elsewhere and (token := token_uri(keyring)) is not None:
+            print_line(
+                f"The Ed25519 key is not in it, but in its token: {shown(token.place)}. Back that up its own way."
+            )
     row = {"segments": label.segments, "newest_segment": label.newest_segment, "sealed": label.sealed}
     with recorded("the kit is written"), open_writing(directory) as log:
         log.record_act(KEYS_BACKUP, row)

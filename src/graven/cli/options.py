@@ -32,6 +32,16 @@ tsa_root_option = click.option(
 )  # fmt: skip
 
 
+make_key_option = click.option(
+    "--make-key", is_flag=True, help="Make the key in the token now; without it, it must be there."
+)
+
+to_option = click.option(
+    "--to", "to", metavar="URI",
+    help="Of begin: where the new Ed25519 key is: pkcs11:token=…;object=…?…, or file:, which is the keyring.",
+)  # fmt: skip
+
+
 def file_argument(name: str, metavar: str, *, nargs: int = 1) -> Decorator:
     """A file that is read; `-` is standard input."""
     return click.argument(

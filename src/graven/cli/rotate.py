@@ -7,14 +7,16 @@ from pathlib import Path
 import click
 
 from graven.app import Log, open_keyring
-from graven.cli.options import dir_option, json_option
+from graven.cli.options import dir_option, json_option, make_key_option, to_option
 from graven.cli.output import counted, print_fields, print_json, print_line, shown
 from graven.config import CONFIG_NAME, load_config
 from graven.core.errors import BadInput
 from graven.core.handover import Handover
 from graven.core.note import Key, format_vkey
-from graven.keys.rotation import begin, promote, read_rotation, renew_receipt_key
+from graven.keys.keyring import Keyring
+from graven.keys.rotation import Rotation, begin, promote, read_rotation, renew_receipt_key, token_uri
 from graven.keys.signer import LogSigner
+from graven.keys.token_uri import parse_token_uri
 from graven.log.handovers import read_handovers
 from graven.log.lock import Lock, Locked
 from graven.runtime.clock import US_PER_S, SystemClock
@@ -25,14 +27,17 @@ _KIT = "Make a new recovery kit now (graven keys backup): the kits made so far l
 @click.command("rotate")
 @click.argument("step", type=click.Choice(["begin", "finish", "status", "receipt"]), metavar="STEP")
 @dir_option
+@to_option
+@make_key_option
 @json_option
-def command(step: str, directory: Path, as_json: bool) -> None:
+def command(step: str, directory: Path, to: str | None, make_key: bool, as_json: bool) -> None:
     """Change the log's signing keys: `begin`, tell everyone, `finish`.
 
     STEP is begin, finish, receipt or status. Stop the server for the first three, for a second.
 
     begin: new keys are made, and sign beside the old from now on. Give their vkeys to those who run your witnesses
-    (graven witness add-log DIR VKEY) and to whom you gave the old ones.
+    (graven witness add-log DIR VKEY) and to whom you gave the old ones. The new Ed25519 key may be in a token, and the
+    old one, too: --to says where the new one is.
 
     finish: the old keys sign the hand-over, nothing larger any more, and are destroyed in every copy of the keyring.
     The log records the hand-over and publishes it as /log/handover/1 and so on: whoever trusts the old keys follows by
@@ -42,12 +47,30 @@ def command(step: str, directory: Path, as_json: bool) -> None:
 
     status: which keys sign, and what handed over to them. A server may be running.
     """
-    {"begin": _begin, "finish": _finish, "status": _status, "receipt": _receipt}[step](directory, as_json)
+    if step == "begin":
+        _begin(directory, to, make_key, as_json)
+        return
+    if to is not None or make_key:
+        raise BadInput(f"rotate {step} makes no key", mend="--to and --make-key are of begin")
+    {"finish": _finish, "status": _status, "receipt": _receipt}[step](directory, as_json)
 
 
-def _begin(directory: Path, as_json: bool) -> None:
+def begin_to(keyring: Keyring, to: str | None, make_key: bool) -> Rotation:
+    """`begin`, with what the options say. Raises BadInput: where the key goes must be said if the old is in a token."""
+    token = parse_token_uri(to) if to not in (None, "file:") else None
+    if make_key and token is None:
+        raise BadInput("--make-key is for a key in a token", mend="--to pkcs11:…")
+    if to is None and read_rotation(keyring).step == "none" and not keyring.signs_elsewhere and token_uri(keyring):
+        raise BadInput(
+            "the Ed25519 key of this log is in a token: where is the new one to be?",
+            mend="--to pkcs11:…, perhaps with --make-key; or --to file:, which leaves tokens behind",
+        )
+    return begin(keyring, token, make=make_key)
+
+
+def _begin(directory: Path, to: str | None, make_key: bool, as_json: bool) -> None:
     with held(directory):
-        rotation = begin(open_keyring(directory, load_config(directory / CONFIG_NAME)))
+        rotation = begin_to(open_keyring(directory, load_config(directory / CONFIG_NAME)), to, make_key)
     with _opened(directory) as log:
         size = log.publish().checkpoint.size
     vkeys = [format_vkey(key) for key in rotation.coming]
@@ -70,9 +93,11 @@ def _finish(directory: Path, as_json: bool) -> None:
             log.publish()
     with held(directory):
         keyring = open_keyring(directory, config)
+        old = None if keyring.signs_elsewhere else token_uri(keyring)
         if read_rotation(keyring).step == "begun":
             LogSigner(keyring).hand_over(SystemClock().now_us() // US_PER_S)
         promote(keyring)
+        left = old if old is not None and old != token_uri(keyring) else None
     rotation = read_rotation(keyring)
     if not rotation.handovers:
         raise BadInput("no change of keys is begun", mend="graven keys rotate begin --dir DIR")
@@ -83,10 +108,12 @@ def _finish(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json(
             {"step": "finished", "handover": number, "last_size": handover.last, "vkeys": _vkeys(handover.new),
-             "published": published}
+             "published": published, "left_in_token": left.place if left is not None else None}
         )  # fmt: skip
         return
     print_line(f"the old keys sign nothing above {counted(handover.last, 'entry', 'entries')}, and are destroyed here")
+    if left is not None:
+        print_line(f"The old Ed25519 key is still in its token. Remove it there: {shown(left.place)}")
     _print_handover(number, handover)
     if not published:
         print_line("The hand-over is published with the next checkpoint that meets the quorum of the witnesses.")

@@ -10,24 +10,30 @@ import click
 
 from graven.app import open_keyring
 from graven.cli.files import read_file
-from graven.cli.options import dir_option, file_argument, json_option, path_option
+from graven.cli.options import dir_option, file_argument, json_option, make_key_option, path_option, to_option
 from graven.cli.output import counted, print_json, print_line, shown
-from graven.cli.rotate import held
+from graven.cli.rotate import begin_to, held
 from graven.cli.signed import highest_size
-from graven.config import CONFIG_NAME, load_config
+from graven.config import CONFIG_NAME, load_config, read_token_access
 from graven.core.errors import BadInput
 from graven.core.note import format_vkey
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import Passphrase, read_passphrase
-from graven.keys.rotation import begin, promote, read_rotation
-from graven.keys.signer import LogSigner
+from graven.keys.rotation import promote, read_rotation, token_uri
+from graven.keys.signer import LogSigner, open_signer
 from graven.keys.signer_server import SignerServer, Signing, serve
 from graven.keys.split import split
+from graven.keys.token_uri import parse_access
 from graven.runtime.clock import US_PER_S, SystemClock
 from graven.runtime.telemetry import set_up_logging
 
 _signer_dir = click.argument("directory", type=click.Path(path_type=Path), metavar="SIGNER_DIR")
 _passphrase = path_option("--passphrase-file", "passphrase_file", "The file with the passphrase of SIGNER_DIR.")
+_token = click.option(
+    "--token", "token", metavar="URI",
+    help="How this host gets at a key in a token: pkcs11:?module-path=…&pin-source=file:…; goes before what SIGNER_DIR "
+    "says.",
+)  # fmt: skip
 
 
 @click.group("signer")
@@ -60,9 +66,10 @@ def split_command(signer_dir: Path, directory: Path, passphrase_file: Path | Non
 @click.option("--socket", "path", type=click.Path(path_type=Path), required=True, metavar="PATH", help="The socket.")
 @click.option("--user", "users", multiple=True, metavar="USER", help="Who may ask, beside the signer's own user.")
 @_passphrase
+@_token
 @json_option
 def serve_command(
-    directory: Path, path: Path, users: tuple[str, ...], passphrase_file: Path | None, as_json: bool
+    directory: Path, path: Path, users: tuple[str, ...], passphrase_file: Path | None, token: str | None, as_json: bool
 ) -> None:
     """Sign for the log's server until SIGTERM or Ctrl-C. Prints `listening on unix:PATH` when it is ready.
 
@@ -70,8 +77,9 @@ def serve_command(
     and nothing else.
     """
     set_up_logging()
-    keyring = Keyring.open(str(directory.absolute()), passphrase=_read(passphrase_file))
+    keyring = _open(directory, passphrase_file, token)
     promote(keyring)
+    signer = open_signer(keyring)
 
     def ready(server: SignerServer) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,7 +89,7 @@ def serve_command(
         else:
             print_line(f"listening on unix:{path.absolute()}")
 
-    serve(Signing(LogSigner(keyring)), path.absolute(), _uids(users), ready=ready)
+    serve(Signing(signer), path.absolute(), _uids(users), ready=ready)
 
 
 @command.command("seen")
@@ -104,16 +112,25 @@ def seen(checkpoint: Path, directory: Path, passphrase_file: Path | None, as_jso
 @click.argument("step", type=click.Choice(["begin", "finish"]), metavar="STEP")
 @_signer_dir
 @_passphrase
+@_token
+@to_option
+@make_key_option
 @json_option
-def rotate(step: str, directory: Path, passphrase_file: Path | None, as_json: bool) -> None:
+def rotate(
+    step: str, directory: Path, passphrase_file: Path | None, token: str | None, to: str | None, make_key: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Change the log's signing keys, as `graven keys rotate` does where they are in the log's keyring.
 
     STEP is begin or finish. Stop server and signer; afterwards start the signer, then the server, which records it.
     """
-    keyring = Keyring.open(str(directory.absolute()), passphrase=_read(passphrase_file))
+    keyring, left = _open(directory, passphrase_file, token), None
     if step == "begin":
-        vkeys = [format_vkey(key) for key in begin(keyring).coming]
+        vkeys = [format_vkey(key) for key in begin_to(keyring, to, make_key).coming]
+    elif to is not None or make_key:
+        raise BadInput("rotate finish makes no key", mend="--to and --make-key are of begin")
     else:
+        old = token_uri(keyring)
         if read_rotation(keyring).step == "begun":
             LogSigner(keyring).hand_over(SystemClock().now_us() // US_PER_S)
         promote(keyring)
@@ -121,12 +138,22 @@ def rotate(step: str, directory: Path, passphrase_file: Path | None, as_json: bo
         if not handovers:
             raise BadInput("no change of keys is begun", mend="graven signer rotate begin SIGNER_DIR")
         vkeys = [format_vkey(key) for key in handovers[-1].new]
+        left = old if old is not None and old != token_uri(keyring) else None
     if as_json:
-        print_json({"step": step, "vkeys": vkeys})
+        print_json({"step": step, "vkeys": vkeys, "left_in_token": left.place if left is not None else None})
         return
+    if left is not None:
+        print_line(f"The old Ed25519 key is still in its token. Remove it there: {shown(left.place)}")
     print_line("both pairs of keys sign from the next start on; the new ones:" if step == "begin" else "handed over to")
     for vkey in vkeys:
         print_line(shown(vkey))
+
+
+def _open(directory: Path, passphrase_file: Path | None, token: str | None) -> Keyring:
+    access = read_token_access()
+    if token is not None:
+        access = access.over(parse_access(token))
+    return Keyring.open(str(directory.absolute()), passphrase=_read(passphrase_file), access=access)
 
 
 def _read(file: Path | None) -> Passphrase | None:

@@ -12,6 +12,7 @@ from graven.cli.output import counted, print_fields, print_json, print_line, sho
 from graven.cli.worm_shown import worm_rows, worm_status
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import GravenError
+from graven.keys.rotation import token_uri
 from graven.log.view import View, events_only_here
 from graven.server.control_client import ControlClient, NoServer
 from graven.server.health import rollback_note, shown_checkpoint
@@ -60,6 +61,8 @@ def _keys(view: View, config: Config) -> dict[str, Any]:
         keyring = open_keyring(view.directory, config)
         row["replica_gaps"] = keyring.replica_gaps()
         row["notes"] = list(keyring.notes)
+        token = None if keyring.signs_elsewhere else token_uri(keyring)
+        row["log_key"] = "signer" if keyring.signs_elsewhere else "file" if token is None else token.place
         kit_segment = view.registers().kit_segment
     except GravenError as error:
         return {**row, "error": str(error)}
@@ -110,7 +113,8 @@ def _keyring(keys: dict[str, Any]) -> str:
         return f"{keys['dir']}: {keys['error']}"
     gaps = sum(keys["replica_gaps"].values())
     behind = f", {counted(gaps, 'file')} behind: graven keys replicate" if gaps else ""
-    return f"{keys['dir']}, {counted(len(keys['replicas']), 'replica')}{behind}"
+    signs = {"file": "", "signer": ", a signer has the log's keys"}.get(keys["log_key"], f", {keys['log_key']}")
+    return f"{keys['dir']}, {counted(len(keys['replicas']), 'replica')}{behind}{signs}"
 
 
 def _only_here(keys: dict[str, Any]) -> str:

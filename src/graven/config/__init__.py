@@ -6,7 +6,7 @@ those of the keyring is for whoever opens both.
 """
 
 from graven.config.doors import SyslogConfig, WebhookConfig
-from graven.config.environment import Environment, read_environment, read_passphrase
+from graven.config.environment import Environment, read_environment, read_passphrase, read_token_access
 from graven.config.model import (
     AuthorityConfig,
     ClassConfig,
@@ -52,6 +52,7 @@ __all__ = [
     "parse_listen",
     "read_environment",
     "read_passphrase",
+    "read_token_access",
     "set_vkeys",
     "with_values",
 ]

@@ -8,8 +8,10 @@ from msgspec import Struct
 
 from graven.config.model import Config
 from graven.keys import passphrase
+from graven.keys.token_uri import Access, parse_access
 
 CREDENTIAL_NAME = "graven-passphrase"
+PIN_CREDENTIAL_NAME = "graven-pin"
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -19,19 +21,21 @@ class Environment(Struct, frozen=True, kw_only=True):
     passphrase_file: str | None = None
     credentials_directory: str | None = None
     token: str | None = None
+    pin_file: str | None = None
 
     def __repr__(self) -> str:
         return f"Environment(dir={self.dir!r}, passphrase_file={self.passphrase_file!r}, token=hidden)"
 
 
 def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
-    """GRAVEN_DIR, GRAVEN_PASSPHRASE_FILE, CREDENTIALS_DIRECTORY (from systemd) and GRAVEN_TOKEN (for the client)."""
+    """GRAVEN_DIR, GRAVEN_PASSPHRASE_FILE, GRAVEN_PIN_FILE, CREDENTIALS_DIRECTORY (from systemd), GRAVEN_TOKEN."""
     variables = os.environ if variables is None else variables
     return Environment(
         dir=variables.get("GRAVEN_DIR") or None,
         passphrase_file=variables.get("GRAVEN_PASSPHRASE_FILE") or None,
         credentials_directory=variables.get("CREDENTIALS_DIRECTORY") or None,
         token=variables.get("GRAVEN_TOKEN") or None,
+        pin_file=variables.get("GRAVEN_PIN_FILE") or None,
     )
 
 
@@ -49,5 +53,23 @@ def read_passphrase(config: Config, environment: Environment | None = None) -> p
         path = str(Path(credentials, CREDENTIAL_NAME))
     if path is None:
         return None
-    private = credentials is None or not Path(path).absolute().is_relative_to(Path(credentials).absolute())
-    return passphrase.read_passphrase(path, private=private)
+    return passphrase.read_passphrase(path, private=not _is_credential(path, credentials))
+
+
+def read_token_access(config: Config | None = None, environment: Environment | None = None) -> Access:
+    """How this host gets at keys in a token, as far as it is said outside the keyring.
+
+    The PIN's file: the first of GRAVEN_PIN_FILE; `pin-source` in `[keys] log`; `graven-pin` among systemd's
+    credentials. Nothing is read here.
+    """
+    environment = read_environment() if environment is None else environment
+    credentials = environment.credentials_directory
+    said = Access() if config is None or config.keys.log == "file:" else parse_access(config.keys.log)
+    path = environment.pin_file or said.pin_file
+    if path is None and credentials is not None and Path(credentials, PIN_CREDENTIAL_NAME).is_file():
+        path = str(Path(credentials, PIN_CREDENTIAL_NAME))
+    return Access(said.module, path, path is None or not _is_credential(path, credentials))
+
+
+def _is_credential(path: str, credentials: str | None) -> bool:
+    return credentials is not None and Path(path).absolute().is_relative_to(Path(credentials).absolute())

@@ -47,8 +47,9 @@ class KeysConfig(Section, frozen=True, kw_only=True):
     log: Annotated[
         str,
         Meta(
-            pattern=r"\Afile:.*\Z",
-            description='where the log\'s signing keys are: "file:", which is the keyring, is all there is for now',
+            pattern=r"\A(file:|pkcs11:\?.*)\Z",
+            description='how this host gets at a signing key in a token: "pkcs11:?module-path=…&pin-source=file:…" '
+            'goes before what the keyring says of it; "file:" says nothing',
         ),
     ] = "file:"
     signer: Annotated[

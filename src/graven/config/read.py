@@ -25,6 +25,7 @@ from graven.config.model import (
 from graven.core.checkpoint import LOG_KEY_TYPES, check_origin
 from graven.core.errors import BadInput
 from graven.core.note import ED25519, parse_vkey
+from graven.keys.token_uri import parse_access
 
 CONFIG_NAME = "graven.toml"
 CONFIG_BYTES_MAX = 1 << 20
@@ -129,6 +130,8 @@ def _check(config: Config, place: str) -> None:
             if listen is not None:
                 parse_listen(listen, place=f"[syslog] {knob}")
         parse_senders(config.syslog.sources)
+        if config.keys.log != "file:":
+            parse_access(config.keys.log)
     except BadInput as error:
         raise BadInput(error.what, place=f"{place}, {error.place}" if error.place else place, mend=error.mend) from None
     names = (config.keys.dir, *config.keys.replicas)

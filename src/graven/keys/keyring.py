@@ -38,12 +38,15 @@ from graven.keys.rootkeys import (
     SIGNER_FILE,
     SIGNING_FILES,
     RootKeys,
+    SigningKey,
     format_root_keys,
     format_signing_file,
+    load_signing_key,
     make_root_keys,
     nothing_signed,
     parse_signing_file,
 )
+from graven.keys.token_uri import NO_ACCESS, Access
 from graven.runtime.files import Files, LocalFiles
 
 _CLASS = re.compile(r"[a-z0-9-]{1,32}")
@@ -63,8 +66,11 @@ class Keyring:
         window_key: bytes,
         passphrase: Passphrase | None,
         pending: Pending | None = None,
+        access: Access = NO_ACCESS,
     ) -> None:
         """Use `create` or `open`."""
+        self.access = access
+        """How this host gets at keys in a token."""
         self.pending = pending
         """A re-wrapping that is under way (`rewrap.py`)."""
         self.origin = origin
@@ -83,17 +89,20 @@ class Keyring:
         replicas: Sequence[str] = (),
         files: Files | None = None,
         scrypt_n: int = SCRYPT_N,
+        log_ed25519: str | None = None,
+        access: Access = NO_ACCESS,
     ) -> "Keyring":
         """Make a new keyring with new random keys, durable in `directory` and in every replica, and open it.
 
-        None of the directories may exist. Raises BadInput if one does, Broken if a disk fails.
+        `log_ed25519` is the line of a key in a token, which is the log's Ed25519 key then; `access` as in `open`. None
+        of the directories may exist. Raises BadInput if one does, Broken if a disk fails.
         """
         files = LocalFiles() if files is None else files
-        contents = format_root_keys(make_root_keys(origin), passphrase, scrypt_n=scrypt_n)
+        contents = format_root_keys(make_root_keys(origin, log_ed25519=log_ed25519), passphrase, scrypt_n=scrypt_n)
         contents[HIGHEST_FILE] = nothing_signed(origin)
         for place in _directories(directory, replicas):
             install(files, place, contents)
-        return cls.open(directory, passphrase=passphrase, replicas=replicas, files=files)
+        return cls.open(directory, passphrase=passphrase, replicas=replicas, files=files, access=access)
 
     @classmethod
     def open(
@@ -103,8 +112,10 @@ class Keyring:
         passphrase: Passphrase | None = None,
         replicas: Sequence[str] = (),
         files: Files | None = None,
+        access: Access = NO_ACCESS,
     ) -> "Keyring":
-        """Open a keyring for reading, and for writing once something is written.
+        """Open a keyring for reading, and for writing once something is written. `access`: how this host gets at keys
+        in a token, before what the keyring says.
 
         A replica that is away is no error here, only when a key is made, marked or destroyed. Raises BadInput if there
         is no keyring, others may read it, or the passphrase is missing or wrong; Broken if it is damaged.
@@ -125,7 +136,7 @@ class Keyring:
             copies.note(f"{copies.path(KEYRING_FILE)} is not sealed: the passphrase given was not needed")
         pending, next_kek = open_pending(copies, pending, origin, kek)
         data = DataFiles(copies, kek, next_kek)
-        return cls(copies, data, origin, kek, window_key, passphrase if sealed else None, pending)
+        return cls(copies, data, origin, kek, window_key, passphrase if sealed else None, pending, access)
 
     @property
     def directory(self) -> str:
@@ -240,6 +251,11 @@ class Keyring:
     def signs_elsewhere(self) -> bool:
         """Whether the signing keys are with a signer process, not here (`split.py`)."""
         return _has(self.directory, SIGNER_FILE)
+
+    def load_key(self, file: str) -> SigningKey:
+        """The key of a signing file, ready for use. Raises as `signing_key`."""
+        place = f"{self.directory}/{file}"
+        return load_signing_key(self.signing_key(file), file, self.origin, place=place, access=self.access)
 
     def seal_signing_file(self, file: str, text: str) -> bytes:
         """The bytes of a signing file that holds the line `text`, sealed as this keyring is."""

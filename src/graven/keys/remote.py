@@ -11,7 +11,7 @@ from pathlib import Path
 
 from graven.core.checkpoint import Checkpoint, SignedCheckpoint
 from graven.core.document import as_list, as_text
-from graven.core.errors import BadInput, Broken, Disproved
+from graven.core.errors import BadInput, Broken, Busy, Disproved
 from graven.core.handover import MAX_HANDOVERS, Tenures, open_handover
 from graven.core.note import Key, parse_vkey
 from graven.core.receipt import open_certificate, parse_certificate
@@ -36,10 +36,11 @@ class RemoteSigner:
     """Asks the signer behind a socket. Threads may share it."""
 
     def __init__(self, path: str, origin: str) -> None:
-        """Raises Busy or Broken where nobody answers, BadInput for the signer of another log, Disproved or Broken for
+        """Raises Busy where nobody answers, BadInput for the signer of another log, Disproved or Broken for
         one that contradicts itself."""
         self._path = path
         self._lock = threading.Lock()
+        self._unsure = False  # whether an answer was lost: the signer may have signed what this side never saw
         hello = self._ask(Hello())
         try:
             self._origin = as_text(hello.get("origin"), "origin")
@@ -82,20 +83,23 @@ class RemoteSigner:
     def sign_checkpoint(self, checkpoint: Checkpoint, time_s: int, prove: Prove | None = None) -> bytes:
         """As `LogSigner.sign_checkpoint`; the time is the signer's own. `prove` shows that the tree grew from the last.
 
-        Raises what the signer refused with; Broken when it does not answer.
+        Raises what the signer refused with; Busy when it does not answer, for it may come back.
         """
         with self._lock:
+            if self._unsure:
+                self._learn()
             proof: tuple[bytes, ...] = ()
             before = self._highest
             if before is not None and 0 < before.checkpoint.size < checkpoint.size:
                 if prove is None:
                     raise Broken("the signer wants proof that the tree grew, and there is none", place=self._path)
                 proof = tuple(prove(before.checkpoint.size, checkpoint.size))
+            self._unsure = True
             note = self._note(Sign(checkpoint.size, checkpoint.root, proof))
             signed = self._tenures.open(note, verify_signature, only_known=True)
             if signed.checkpoint != checkpoint:
                 raise Disproved("the signer signed another tree than it was asked for", place=self._path)
-            self._highest = signed
+            self._highest, self._unsure = signed, False
             return note
 
     def sign_text(self, text: str) -> bytes:
@@ -105,6 +109,18 @@ class RemoteSigner:
         if open_certificate(note, self.keys, verify_signature) != wanted:
             raise Disproved("the signer certified something else than it was asked for", place=self._path)
         return note
+
+    def _learn(self) -> None:
+        """What the signer signed last. Raises Broken: its keys are others than they were."""
+        hello = self._ask(Hello())
+        try:
+            keys = _keys(hello.get("keys"), "keys"), _keys(hello.get("coming"), "coming")
+            highest = self._opened(hello.get("highest"))
+        except BadInput as error:
+            raise Broken(f"the signer's answer is none: {error.what}", place=self._path) from None
+        if keys != (self._tenures.keys, self._tenures.coming):
+            raise Broken("the signer's keys were changed", place=self._path, mend="start the server again")
+        self._highest, self._unsure = highest, False
 
     def _note(self, request: Request) -> bytes:
         try:
@@ -128,7 +144,7 @@ class RemoteSigner:
             line = read_line(connection, ANSWER_BYTES_MAX)
         except (OSError, BadInput) as error:
             why = error.what if isinstance(error, BadInput) else error.strerror or type(error).__name__
-            raise Broken(f"the signer does not answer: {why}", place=self._path, mend=_MEND) from None
+            raise Busy(f"the signer does not answer: {why}", retry_after_s=5, place=self._path, mend=_MEND) from None
         finally:
             connection.close()
         return dict(parse_answer(line))

@@ -28,6 +28,8 @@ from graven.core.spelling import encode_base64
 from graven.keys.datakey import KEY_BYTES, NONCE_BYTES, WRAPPED_BYTES
 from graven.keys.keyfile import RECOVER, format_document, parse_document, take, take_bytes
 from graven.keys.passphrase import SALT_BYTES, SCRYPT_N, Passphrase, open_sealed, seal
+from graven.keys.token_key import TokenKey, is_token_line, parse_line, with_access
+from graven.keys.token_uri import NO_ACCESS, Access
 
 KEYRING_FORMAT = "graven-keyring/v1"
 KEYRING_FILE = "keyring.json"
@@ -40,6 +42,8 @@ SIGNING_FILES = {LOG_ED25519_FILE: ED25519, LOG_MLDSA44_FILE: COSIG_MLDSA44, REC
 """The files every keyring has, and the type of the key in each."""
 KEY_FILES = SIGNING_FILES | {NEXT_ED25519_FILE: ED25519, NEXT_MLDSA44_FILE: COSIG_MLDSA44}
 """Those, and the ones of keys that are to come (`rotation.py`)."""
+TOKEN_FILES = (LOG_ED25519_FILE, NEXT_ED25519_FILE)
+"""Those whose key may be in a token instead: their line says which (`token_key.py`)."""
 ROTATION_FILE = "rotation.json"
 SIGNER_FILE = "signer"
 HIGHEST_FILE = "highest-checkpoint"
@@ -60,13 +64,15 @@ class RootKeys:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A signing key ready for use: its public half, and the private one as the cryptographic library holds it."""
+    """A signing key ready for use: its public half, and the private one as the cryptographic library, or a token, holds
+    it."""
 
     key: Key
-    private: Ed25519PrivateKey | MLDSA44PrivateKey = field(repr=False)
+    private: Ed25519PrivateKey | MLDSA44PrivateKey | TokenKey = field(repr=False)
 
     def sign(self, message: bytes) -> bytes:
-        """The bare signature: Ed25519 (RFC 8032), or ML-DSA-44 (FIPS 204, hedged, empty context)."""
+        """The bare signature: Ed25519 (RFC 8032), or ML-DSA-44 (FIPS 204, hedged, empty context). Raises Busy while a
+        token does not sign."""
         return self.private.sign(message)
 
 
@@ -75,11 +81,15 @@ def key_name(file: str, origin: str) -> str:
     return f"{origin}/receipt" if file == RECEIPT_FILE else origin
 
 
-def make_root_keys(origin: str) -> RootKeys:
-    """New random keys for a log. Raises BadInput for an origin no log may bear."""
+def make_root_keys(origin: str, *, log_ed25519: str | None = None) -> RootKeys:
+    """New random keys for a log; `log_ed25519` is the line of one that is there already, in a token. Raises BadInput
+    for an origin no log may bear."""
     check_origin(origin)
     signing = {}
     for file, key_type in SIGNING_FILES.items():
+        if file == LOG_ED25519_FILE and log_ed25519 is not None:
+            signing[file] = log_ed25519
+            continue
         seed = os.urandom(KEY_BYTES)
         key = make_signing_key(key_name(file, origin), key_type, seed).key
         signing[file] = format_skey(SecretKey(key.name, key.type, seed, key.id))
@@ -170,8 +180,14 @@ def parse_signing_file(data: bytes, file: str, origin: str, passphrase: Passphra
     return text[:-1]
 
 
-def load_signing_key(text: str, file: str, origin: str, *, place: str) -> SigningKey:
-    """The key a signing file's line holds. Raises Broken: damaged, of another log, or in the place of another key."""
+def load_signing_key(text: str, file: str, origin: str, *, place: str, access: Access = NO_ACCESS) -> SigningKey:
+    """The key a signing file's line holds, or stands for: one in a token is got at by `access` first, and not touched
+    yet.
+
+    Raises Broken: damaged, of another log, or in the place of another key.
+    """
+    if is_token_line(text):
+        return _load_token_key(text, file, origin, place, access)
     try:
         secret = parse_skey(text)
     except BadInput:
@@ -192,6 +208,16 @@ def make_signing_key(name: str, key_type: int, seed: bytes) -> SigningKey:
     else:
         private = MLDSA44PrivateKey.from_seed_bytes(seed)
     return SigningKey(Key(name, key_type, private.public_key().public_bytes_raw()), private)
+
+
+def _load_token_key(text: str, file: str, origin: str, place: str, access: Access) -> SigningKey:
+    try:
+        key, uri = parse_line(text)
+    except BadInput as error:
+        raise Broken(f"this signing key is damaged: {error.what}", place=place, mend=RECOVER) from None
+    if file not in TOKEN_FILES or key.name != key_name(file, origin):
+        raise Broken("this signing key is of another log or of another kind", place=place, mend=RECOVER)
+    return SigningKey(key, TokenKey(key, with_access(uri, access)))
 
 
 def _open(sealed: object, passphrase: Passphrase | None, *, purpose: str, place: str) -> bytes:

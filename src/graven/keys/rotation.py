@@ -37,6 +37,8 @@ from graven.keys.rootkeys import (
     make_signing_key,
 )
 from graven.keys.signature import verify_signature
+from graven.keys.token_key import is_token_line, parse_line, token_line
+from graven.keys.token_uri import TokenUri
 
 ROTATION_FORMAT = "graven-rotation/v1"
 LOG_FILES = (LOG_ED25519_FILE, LOG_MLDSA44_FILE)
@@ -117,10 +119,12 @@ def make_tenures(rotation: Rotation, public: Callable[[str], Key]) -> Tenures:
     return Tenures(keys, handovers, rotation.coming if rotation.step == "begun" else ())
 
 
-def begin(keyring: Keyring) -> Rotation:
+def begin(keyring: Keyring, to: TokenUri | None = None, *, make: bool = False) -> Rotation:
     """Make the next pair of keys; from now on both pairs sign. Nothing happens where that is begun already.
 
-    Raises BadInput while a hand-over is not finished, or after 64 of them.
+    `to` is the token in which the next Ed25519 key is; with `make` it is made there, else it must be there. Raises
+    BadInput while a hand-over is not finished, or after 64 of them, or for another `to` than it was begun with;
+    BadInput, Busy, Broken for a token that does not sign.
     """
     require_no_rewrap(keyring)
     if keyring.signs_elsewhere:
@@ -128,6 +132,8 @@ def begin(keyring: Keyring) -> Rotation:
     with keyring.locked():
         rotation = read_rotation(keyring)
         if rotation.step == "begun":
+            if to is not None and token_uri(keyring, NEXT_ED25519_FILE) != to:
+                raise BadInput("a change to another key is begun already", mend="graven keys rotate finish --dir DIR")
             return rotation
         if rotation.step == "handed":
             raise BadInput("the last change of keys is not finished", mend="graven keys rotate finish --dir DIR")
@@ -136,6 +142,9 @@ def begin(keyring: Keyring) -> Rotation:
         coming = []
         for file in NEXT_FILES:
             line = _new_line(file, keyring.origin)
+            if to is not None and file == NEXT_ED25519_FILE:
+                line = token_line(to, keyring.origin, keyring.access, make=make)
+                _check_new(line, keyring)
             keyring.write_file(file, keyring.seal_signing_file(file, line), wipe=True)
             coming.append(load_signing_key(line, file, keyring.origin, place=file).key)
         begun = Rotation("begun", tuple(coming), rotation.handovers)
@@ -171,8 +180,20 @@ def renew_receipt_key(keyring: Keyring) -> Key:
         return load_signing_key(line, RECEIPT_FILE, keyring.origin, place=RECEIPT_FILE).key
 
 
+def token_uri(keyring: Keyring, file: str = LOG_ED25519_FILE) -> TokenUri | None:
+    """Which key in which token a signing file stands for, as the keyring says; None where it holds the key itself."""
+    line = keyring.signing_key(file)
+    return parse_line(line)[1] if is_token_line(line) else None
+
+
+def _check_new(line: str, keyring: Keyring) -> None:
+    """Raises BadInput for a key that is, or was, the log's: nothing would be changed by changing to it."""
+    if parse_line(line)[0] in load_tenures(keyring).every:
+        raise BadInput("this key signs for the log already, or did before", mend="another key; --make-key makes one")
+
+
 def _public(keyring: Keyring, file: str) -> Key:
-    return load_signing_key(keyring.signing_key(file), file, keyring.origin, place=f"{keyring.directory}/{file}").key
+    return keyring.load_key(file).key
 
 
 def _new_line(file: str, origin: str) -> str:

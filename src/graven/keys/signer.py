@@ -1,4 +1,4 @@
-"""The signers: the only code that uses the log's private keys.
+"""The signer: the only code that uses the log's private keys.
 
 `LogSigner` signs checkpoints, each with the Ed25519 key (0x01) and the ML-DSA-44 key (0x06), and keeps the high-water
 mark: `highest-checkpoint` in the keyring holds the newest checkpoint note ever signed, and is durable in every copy
@@ -9,11 +9,11 @@ signed, whatever a replica says, for that may have been away; then nothing is si
 While the keys are changed (`rotation.py`) the new pair signs beside the old; `hand_over` ends that: the hand-over note
 names the marked size as the last of the old pair, and is durable in the keyring before anything larger is signed.
 
-`ReceiptSigner` signs receipts with a key of its own, within the sizes its certificate names; receipts do not move the
-mark. The log's other texts (certificates) are signed with Ed25519 by `LogSigner.sign_text`, which refuses what could be
-read as a checkpoint.
+Receipts are signed by a key of their own (`receipts.py`), and do not move the mark. The log's other texts
+(certificates) are signed with Ed25519 by `LogSigner.sign_text`, which refuses what could be read as a checkpoint.
 
-Where the keys come from is a URI (`open_signer`); only `file:`, the keyring itself, exists so far.
+The Ed25519 key may be in a token (`token_key.py`). While that does not sign, every call raises Busy: nothing was
+signed, the mark is as it was, and a later call may do better.
 """
 
 import threading
@@ -37,17 +37,14 @@ from graven.core.note import (
     Note,
     Signature,
     format_note,
-    format_signature,
-    format_vkey,
     make_signature,
     parse_note,
 )
-from graven.core.receipt import Certificate, Receipt, format_certificate, format_receipt
-from graven.core.spelling import encode_base64
 from graven.keys.keyring import Keyring
-from graven.keys.rootkeys import HIGHEST_FILE, RECEIPT_FILE, SigningKey, load_signing_key, nothing_signed
+from graven.keys.rootkeys import HIGHEST_FILE, SigningKey, nothing_signed
 from graven.keys.rotation import LOG_FILES, NEXT_FILES, Rotation, load_tenures, read_rotation, write_rotation
 from graven.keys.signature import verify_signature
+from graven.keys.token_key import TokenKey
 
 _SEEN_MEND = "give the newest checkpoint known outside this host: from a witness, a mirror, or `--seen CHECKPOINT_FILE`"
 
@@ -199,14 +196,26 @@ class LogSigner:
         signing = [one for one in (*self._signing, *self._coming) if one.key.type == ED25519]
         return format_note(Note(text, tuple(_sign(one, text.encode(), None) for one in signing)))
 
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The keys that sign now and are in a token: which key in which token."""
+        found = [one.private for one in (*self._signing, *self._coming)]
+        return tuple(one.place for one in found if isinstance(one, TokenKey))
+
+    def open_tokens(self) -> None:
+        """See to it that every key in a token signs. Raises BadInput, Busy, Broken."""
+        for one in (*self._signing, *self._coming):
+            if isinstance(one.private, TokenKey):
+                one.private.open()
+
     def _load(self) -> None:
         """Take keys, rotation and mark from the keyring."""
         keyring = self._keyring
         self._stamp, self._rotation_stamp = keyring.mark_stamp(), keyring.rotation_stamp()
         self._rotation = read_rotation(keyring)
         handed = self._rotation.step == "handed"
-        self._signing = [_load(keyring, file) for file in (NEXT_FILES if handed else LOG_FILES)]
-        self._coming = [_load(keyring, file) for file in NEXT_FILES] if self._rotation.step == "begun" else []
+        self._signing = [keyring.load_key(file) for file in (NEXT_FILES if handed else LOG_FILES)]
+        self._coming = [keyring.load_key(file) for file in NEXT_FILES] if self._rotation.step == "begun" else []
         self._tenures = load_tenures(keyring)
         if tuple(one.key for one in self._signing) != self._tenures.keys or (
             tuple(one.key for one in self._coming) != self._tenures.coming
@@ -321,70 +330,14 @@ class LogSigner:
         return known, highest
 
 
-class ReceiptSigner:
-    """Signs receipts: promises to producers, between checkpoints."""
+def open_signer(keyring: Keyring) -> LogSigner:
+    """What signs with the keys of a keyring. Keys in a token are asked to sign once, so that it is known that they can.
 
-    def __init__(self, keyring: Keyring, log: Signer) -> None:
-        """Raises as `LogSigner` for a damaged key."""
-        self._log = log
-        self._signing = _load(keyring, RECEIPT_FILE)
-        self._origin = keyring.origin
-        self._sign = self._signing.private.sign
-        self._id = self._signing.key.id
-        self._line = format_signature(Signature(self._signing.key.name, self._id, b"x")).rsplit(" ", 1)[0]
-        self._first, self._last = 0, -1
-
-    @property
-    def key(self) -> Key:
-        """The public key, named `<origin>/receipt`."""
-        return self._signing.key
-
-    def certificate(self, first: int, last: int) -> bytes:
-        """A note by which the log's Ed25519 key says: receipts of this key count from size `first` to size `last`.
-
-        The same numbers give the same bytes. From now on this signer signs within them. Raises BadInput for numbers
-        that are no range of sizes.
-        """
-        certificate = Certificate(self._origin, format_vkey(self.key), first, last)
-        note = self._log.sign_text(format_certificate(certificate))
-        self._first, self._last = first, last
-        return note
-
-    def sign(self, size: int, root: bytes) -> bytes:
-        """The receipt for the tree of `size` with this 32-byte `root`: about 40 µs.
-
-        Only durable trees may be signed; that is the caller's duty. Raises Broken outside the certified sizes, where a
-        receipt would prove nothing.
-        """
-        if not self._first <= size <= self._last:
-            raise Broken(
-                f"no certificate covers receipts of size {size} (from {self._first} to {self._last})",
-                mend="make a new certificate before going on",
-            )
-        text = format_receipt(Receipt(self._origin, size, root))
-        signature = encode_base64(self._id + self._sign(text.encode()))
-        return f"{text}\n{self._line} {signature}\n".encode()
-
-
-def open_signer(uri: str, keyring: Keyring) -> LogSigner:
-    """The signer that `[keys] log` names. `file:` (or `file:` and the keyring's own directory) is the keyring's keys.
-
-    Raises BadInput for anything else, and what `LogSigner` raises.
+    Raises what `LogSigner` raises; BadInput or Busy for a token that does not sign.
     """
-    scheme, colon, rest = uri.partition(":")
-    if not colon or scheme != "file":
-        raise BadInput(
-            f"no signer of kind {scheme!r} exists", place="[keys] log", mend='"file:", the keys in the keyring'
-        )
-    if rest.rstrip("/") not in ("", keyring.directory):
-        raise BadInput(
-            "the log's signing keys are in the keyring, not elsewhere", place=f"[keys] log = {uri!r}", mend='"file:"'
-        )
-    return LogSigner(keyring)
-
-
-def _load(keyring: Keyring, file: str) -> SigningKey:
-    return load_signing_key(keyring.signing_key(file), file, keyring.origin, place=f"{keyring.directory}/{file}")
+    signer = LogSigner(keyring)
+    signer.open_tokens()
+    return signer
 
 
 def _sign(signing: SigningKey, message: bytes, time: int | None) -> Signature:

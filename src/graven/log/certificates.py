@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from graven.journal.files import Files, make_dir, write_atomic
-from graven.keys.signer import ReceiptSigner
+from graven.keys.receipts import ReceiptSigner
 
 FOLDER = "certificates"
 SPAN = 1 << 24
@@ -25,28 +25,31 @@ class Certificates:
 
     def __init__(self, files: Files, directory: Path, receipts: ReceiptSigner) -> None:
         self._files, self._folder, self._receipts = files, directory / FOLDER, receipts
-        self._last = -1
+        self._first, self._last = 0, -1
         self.note: bytes | None = None
         """The one in force; None before the first receipt."""
 
-    def cover(self, size: int) -> None:
-        """See to it that receipts of the tree of `size` are certified. OSError if a new one cannot be kept."""
-        if size > self._last:
-            self._last, self.note = self._kept(size) or self._make(size)
+    def cover(self, smallest: int, largest: int) -> None:
+        """See to it that receipts of the trees of these sizes, and those between, are certified.
 
-    def _kept(self, size: int) -> tuple[int, bytes] | None:
-        """The newest that covers `size`, if the keys of today make the same one."""
+        Raises OSError if a new one cannot be kept; Busy while nobody signs one.
+        """
+        if not self._first <= smallest <= largest <= self._last:
+            self._first, self._last, self.note = self._kept(smallest, largest) or self._make(smallest)
+
+    def _kept(self, smallest: int, largest: int) -> tuple[int, int, bytes] | None:
+        """The newest that covers them, if the keys of today make the same one."""
         for first, last, note in sorted(read_certificates(self._folder.parent), reverse=True):
-            if first <= size < last:
-                return (last, note) if self._receipts.certificate(first, last) == note else None
+            if first <= smallest and largest < last:
+                return (first, last, note) if self._receipts.certificate(first, last) == note else None
         return None
 
-    def _make(self, size: int) -> tuple[int, bytes]:
+    def _make(self, size: int) -> tuple[int, int, bytes]:
         last = size + SPAN
         note = self._receipts.certificate(size, last)
         make_dir(self._files, str(self._folder))
         write_atomic(self._files, str(self._folder / certificate_name(size, last)), note)
-        return last, note
+        return size, last, note
 
 
 def read_certificates(directory: Path) -> Iterator[tuple[int, int, bytes]]:

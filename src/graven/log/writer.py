@@ -26,7 +26,8 @@ from graven.journal.frame import EVENTS, RAWS, SegmentHeader
 from graven.journal.mark import Mark, MarkFile
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
-from graven.keys.signer import ReceiptSigner, Signer
+from graven.keys.receipts import ReceiptSigner
+from graven.keys.signer import Signer
 from graven.log.anchorings import Anchorings
 from graven.log.block import Built, SectionKeys, build
 from graven.log.certificates import Certificates
@@ -269,6 +270,7 @@ class Writer:
         plan, placed = self._planner.plan(
             batches, start=state.tail.size, last_received_us=state.last_received_us, riders=list(riders.values())
         )
+        self._certify(plan.start, plan.end)  # before the commit: who signs certificates may be away
         built: Built | None = None
         if plan.events:
             try:
@@ -306,7 +308,7 @@ class Writer:
         extended, completed = state.tail.range.extend(built.leaves)
         root = extended.root()
         data = frame.encode_block(start=plan.start, count=len(plan.events), root=root, sections=built.sections)
-        state.segment.append(data, plan.start, partial(self._promise, extended.size, root) if is_alone else None)
+        state.segment.append(data, plan.start, partial(self._ahead.begin, extended.size, root) if is_alone else None)
         self._committed(plan, built, extended, root, completed, now_us)
         return built
 
@@ -388,19 +390,15 @@ class Writer:
             (name, _KINDS[kind]): DataKey(key_id, AESGCM(key)) for (name, kind), (key_id, key) in generated.items()
         }
 
-    def _promise(self, size: int, root: bytes) -> None:
-        self._cover(size)
-        self._ahead.begin(size, root)
-
     def _receipt(self) -> bytes:
         tree, mark = self.state.tail.range, self._committed_mark
-        self._cover(tree.size)
         root = mark.root if mark is not None and mark.size == tree.size else tree.root()
         return self.state.receipts.sign(tree.size, root)
 
-    def _cover(self, size: int) -> None:
+    def _certify(self, start: int, end: int) -> None:
+        """Receipts of the tree that grows from `start` to `end` are certified. Raises Busy: nothing was stored."""
         try:
-            self.state.certificates.cover(size)
+            self.state.certificates.cover(min(start + 1, end), end)
         except OSError as error:
             place = f"{error.filename}: {error.strerror}"
             raise Broken("the certificate of the receipt key could not be kept", place=place) from None
