@@ -9,7 +9,7 @@ than before. One owner: the writer.
 
 import threading
 
-from graven.keys.signer import ReceiptSigner
+from graven.keys.receipts import ReceiptSigner
 
 
 class PromiseAhead:
