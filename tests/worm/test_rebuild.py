@@ -14,8 +14,11 @@ from graven.core.errors import BadInput, Broken, Disproved
 from graven.journal import frame
 from graven.journal.segment import list_segments
 from graven.keys.keyring import Keyring
+from graven.keys.receipts import ReceiptSigner
+from graven.keys.signer import LogSigner
 from graven.log.verify import Report, verify_directory
 from graven.worm import layout
+from graven.worm.certificates import NO_CERTIFICATE
 from graven.worm.folder import set_immutable
 from graven.worm.rebuild import rebuild
 from graven.worm.s3 import S3Store
@@ -64,6 +67,32 @@ def test_a_rebuilt_log_is_whole_and_goes_on(log: Path, tmp_path: Path) -> None:
         assert view.read(500).event == event
     assert verdict(log, log).problems == ()
     copy(log)
+
+
+def test_certificates_of_the_receipt_key_come_back(log: Path, tmp_path: Path) -> None:
+    kept = {path.name: path.read_bytes() for path in (log / "certificates").iterdir()}
+    keys, store = public_keys(config_of(log)), store_of(log)
+    names = [one.name for one in store.list(layout.CERTIFICATES)]
+    assert kept and names == [layout.certificate_name(file, note) for file, note in sorted(kept.items())]
+    until_s = end_of_day(0, 40_000)
+    other = Keyring.create(str(tmp_path / "thief.keys"), origin=config_of(log).origin)
+    forged = ReceiptSigner(other, LogSigner(other)).certificate(1, 9)
+    file = f"{1:020d}-{9:020d}"
+    good = next(iter(kept.values()))
+    for (
+        name,
+        data,
+    ) in (  # whoever can write there: a forged one, a true one under another name, rubbish
+        (layout.certificate_name(file, forged), forged),
+        (layout.certificate_name(file, good), good),
+        (f"{layout.CERTIFICATES}nonsense", b"x"),
+    ):
+        store.put(name, data, until_s=until_s)
+    found = rebuild(store, tmp_path / "new", keys)
+    assert {one.what for one in found.report.problems} >= {NO_CERTIFICATE}
+    assert len([one for one in found.report.problems if one.what == NO_CERTIFICATE]) == 3
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new" / "certificates").iterdir()} == kept
+    assert verdict(tmp_path / "new", log).problems == ()
 
 
 def test_what_was_committed_and_not_published_is_rebuilt_if_wanted(log: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from graven.core.tile import tile_nodes
 from graven.journal.files import LocalFiles
 from graven.keys.keyring import Keyring
 from graven.keys.signature import verify_signature
-from graven.keys.signer import LogSigner
+from graven.keys.signer import LogSigner, Signer
 from graven.log.heal import Healed, heal
 from graven.log.tail import disk_fetch
 from graven.log.verify import verify_directory
@@ -81,8 +81,24 @@ def gather_seen(
     return found
 
 
+def check_signer(signer: Signer, newest: Seen) -> None:
+    """See to it that the signer signs nothing smaller than the newest tree. One apart is told by its own operator, for
+    what this host says must not move its mark. Raises Broken, Disproved.
+    """
+    if isinstance(signer, LogSigner):
+        signer.accept_seen(newest.signed.data)  # before anything of this log can be signed again
+        return
+    mark = signer.highest() if signer.mark_known else None
+    if mark is None or signer.tenures.open(mark, verify_signature).checkpoint != newest.signed.checkpoint:
+        raise Broken(
+            f"the signer does not know of the newest tree, of {newest.signed.checkpoint.size} entries, which "
+            f"{newest.where} has",
+            mend="give it that checkpoint: graven signer seen CHECKPOINT_FILE SIGNER_DIR; start it again, then this",
+        )
+
+
 def heal_directory(
-    building: Path, config: Config, keyring: Keyring, seen: Sequence[Seen],
+    building: Path, config: Config, keyring: Keyring, signer: Signer, seen: Sequence[Seen],
     mirrors: Sequence[tuple[str, Site]], progress: Callable[[int], None],
 ) -> Healed:  # fmt: skip
     """Heal the log in `building` up to the newest of `seen`, and verify all of it with the keyring.
@@ -90,8 +106,7 @@ def heal_directory(
     Raises Disproved, Broken: then `building` is of no use, and nothing else was touched but the keyring's mark.
     """
     newest = seen[-1].signed
-    signer = LogSigner(keyring)
-    signer.accept_seen(newest.data)  # before anything of this log can be signed again
+    check_signer(signer, seen[-1])
     healed = heal(
         building, keyring, newest, _fetch_from(mirrors), classes=class_names(config),
         now_us=SystemClock().now_us(), files=LocalFiles(), progress=progress,

@@ -1,6 +1,7 @@
 """`graven restore`: bring a copy back as a log; and heal it, where a newer tree was signed than the copy holds."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +22,8 @@ from graven.journal.files import LocalFiles, write_atomic
 from graven.keys import kit
 from graven.keys.keyring import Keyring
 from graven.keys.passphrase import read_passphrase as read_passphrase_file
-from graven.keys.signer import LogSigner
+from graven.keys.remote import RemoteSigner, socket_path
+from graven.keys.signer import LogSigner, Signer
 from graven.log.backup import bytes_to_copy, copy_log
 from graven.log.heal import Healed
 from graven.runtime.site import Site
@@ -46,10 +48,14 @@ from graven.worm.rebuild import rebuild
 @path_option("--kit", "kit_file", "A recovery kit, where the keyring is gone, too. With --mirror or --from.")
 @path_option("--passphrase-file", "passphrase_file", "The file with the passphrase of the kit.")
 @path_option("--seen", "seen", "The newest checkpoint known, where no mirror shows it. With --mirror or --from.")
+@click.option(
+    "--signer", "signer", metavar="unix:PATH",
+    help="The socket of the signer that has the keys; without it, as graven.toml says. With --mirror or --from.",
+)  # fmt: skip
 @json_option
 def command(
     source: Path | None, url: str | None, directory: Path, keys: Path | None, mirrors: tuple[str, ...],
-    kit_file: Path | None, passphrase_file: Path | None, seen: Path | None, as_json: bool,
+    kit_file: Path | None, passphrase_file: Path | None, seen: Path | None, signer: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Copy SRC, made by `graven backup`, to DIR, and see whether the keyring beside it is this log's.
 
@@ -61,18 +67,20 @@ def command(
     """
     if (source is None) is (url is None):
         raise BadInput("restore needs one copy", mend="SRC, a backup; or --from s3://BUCKET/PREFIX")
-    asked = _Asked(directory.absolute(), mirrors, kit_file, passphrase_file, seen, as_json)
+    asked = _Asked(directory.absolute(), mirrors, kit_file, passphrase_file, seen, signer, as_json)
     if url is not None:
         _restore_healed(asked, _StoreCopy(url, asked, keys))
         return
     assert source is not None
     config = load_config(source / CONFIG_NAME)
     place = keys.absolute() if keys is not None else keys_dir(directory, config)
-    text = _with_keys_dir((source / CONFIG_NAME).read_bytes(), place) if keys is not None else None
+    told = {} if keys is None else {"dir": str(place)}
+    told |= {} if signer is None else {"signer": signer}
+    text = _with_keys((source / CONFIG_NAME).read_bytes(), told) if told else None
     if mirrors:
         _restore_healed(asked, _Backup(source, config, place, text, as_json))
         return
-    if kit_file is not None or seen is not None or passphrase_file is not None:
+    if kit_file is not None or seen is not None or passphrase_file is not None or signer is not None:
         raise BadInput(
             "a log is healed with a mirror", mend="--mirror URL|DIR; or graven keys restore KIT_FILE --seen FILE"
         )
@@ -88,6 +96,7 @@ class _Asked:
     kit_file: Path | None
     passphrase_file: Path | None
     seen: Path | None
+    signer: str | None
     as_json: bool
 
 
@@ -101,7 +110,7 @@ class _Copy(Protocol):
     def settings(self) -> Config:
         """The configuration, as far as it is known before the log is rebuilt."""
 
-    def build(self, building: Path, signer: LogSigner, *, unpublished: bool) -> Config:
+    def build(self, building: Path, signer: Signer, *, unpublished: bool) -> Config:
         """Rebuild the log in `building`; its configuration. Raises BadInput, Disproved, Broken."""
 
 
@@ -115,7 +124,7 @@ class _Backup:
     text: bytes | None
     as_json: bool
 
-    def build(self, building: Path, signer: LogSigner, *, unpublished: bool) -> Config:
+    def build(self, building: Path, signer: Signer, *, unpublished: bool) -> Config:
         with progress("copying", bytes_to_copy(self.source), quiet=self.as_json) as advance:
             copy_log(self.source, building, public_keys(self.settings), config=self.text, progress=advance)
         return load_config(building / CONFIG_NAME)
@@ -126,11 +135,11 @@ class _StoreCopy:
 
     def __init__(self, url: str, asked: _Asked, keys: Path | None) -> None:
         self._store, self._named = open_store(url), keys is not None
-        self._directory = asked.directory
+        self._signer = asked.signer
         self.place = keys.absolute() if keys is not None else keys_dir(asked.directory)
         self.settings = default_config(origin="unknown.invalid", log_id="0" * 32, vkeys=())
 
-    def build(self, building: Path, signer: LogSigner, *, unpublished: bool) -> Config:
+    def build(self, building: Path, signer: Signer, *, unpublished: bool) -> Config:
         rebuild(self._store, building, signer.tenures.keys, unpublished=unpublished)
         path = building / CONFIG_NAME
         write_atomic(LocalFiles(), str(path), self._at_home(path.read_bytes()))
@@ -143,6 +152,8 @@ class _StoreCopy:
         table.pop("dir", None)
         if self._named:
             table["dir"] = str(self.place)
+        if self._signer is not None:
+            table["signer"] = self._signer
         replicas = [one for one in table.get("replicas", ()) if Path(str(one)).is_dir()]
         if "replicas" in table:
             table["replicas"] = replicas
@@ -237,14 +248,14 @@ def _restore_keyring(asked: _Asked, copy: _Copy) -> None:
 def _build(
     building: Path, copy: _Copy, sites: list[tuple[str, Site]], seen: bytes | None, asked: _Asked, *, unpublished: bool
 ) -> tuple[Config, list[Seen], Healed]:
-    signer = _open_at(copy.place, copy.settings)
+    signer = _open_at(copy.place, copy.settings, asked.signer)
     config = copy.build(building, signer, unpublished=unpublished)
-    _check_keyring(copy.place, config)
+    _check_keys(signer, copy.place, config)
     mark = signer.highest() if signer.mark_known else None
     checkpoints = gather_seen(building, signer.tenures, sites, seen, mark)
     keyring = Keyring.open(str(copy.place), passphrase=read_passphrase(config), replicas=config.keys.replicas)
     with progress("healing", checkpoints[-1].signed.checkpoint.size * 66, quiet=asked.as_json) as advance:
-        return config, checkpoints, heal_directory(building, config, keyring, checkpoints, sites, advance)
+        return config, checkpoints, heal_directory(building, config, keyring, signer, checkpoints, sites, advance)
 
 
 def _print_healed(
@@ -279,8 +290,18 @@ def _print_healed(
         print_line(f"  graven token list --dir {shown(directory)}")
 
 
-def _open_at(place: Path, config: Config) -> LogSigner:
-    return LogSigner(Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas))
+def _open_at(place: Path, config: Config, signer: str | None) -> Signer:
+    """What signs: the keyring's keys, or the signer that has them. Raises BadInput, Busy."""
+    keyring = Keyring.open(str(place), passphrase=read_passphrase(config), replicas=config.keys.replicas)
+    if not keyring.signs_elsewhere:
+        return LogSigner(keyring)
+    uri = signer or config.keys.signer
+    if uri is None:
+        raise BadInput(
+            "the signing keys are with a signer, and it is not said where that is", place=str(place),
+            mend="--signer unix:/run/…/NAME.sock, where `graven signer serve` listens",
+        )  # fmt: skip
+    return RemoteSigner(socket_path(uri), keyring.origin)
 
 
 def _check_keyring(place: Path, config: Config) -> int | None:
@@ -294,17 +315,22 @@ def _check_keyring(place: Path, config: Config) -> int | None:
     if keyring.signs_elsewhere:
         return None
     signer = LogSigner(keyring)
+    _check_keys(signer, place, config)
+    return highest_size(signer) if signer.mark_known else None
+
+
+def _check_keys(signer: Signer, place: Path, config: Config) -> None:
+    """Raises BadInput when the keys are of another log than the configuration."""
     if signer.origin != config.origin or not set(public_keys(config)) <= set(signer.tenures.every):
         raise BadInput(
             f"the keyring is of another log: {signer.origin!r}, the copy of {config.origin!r}",
             place=str(place),
             mend="choose another DIR, or name this log's keyring with --keys",
         )
-    return highest_size(signer) if signer.mark_known else None
 
 
-def _with_keys_dir(text: bytes, keys: Path) -> bytes:
-    """A configuration with `[keys] dir` set, and the rest of it as it is."""
+def _with_keys(text: bytes, told: Mapping[str, str]) -> bytes:
+    """A configuration with these values in `[keys]`, and the rest of it as it is."""
     document = tomlkit.parse(text.decode())
-    document.setdefault("keys", tomlkit.table())["dir"] = str(keys)
+    document.setdefault("keys", tomlkit.table()).update(told)
     return tomlkit.dumps(document).encode()

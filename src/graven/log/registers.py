@@ -21,8 +21,9 @@ from graven.journal.files import Files, write_atomic
 from graven.journal.mark import Mark
 from graven.log import acts
 
+NUMBERS_MAX = (1 << 32) - 1
 NUMBERS_STEP = 65_536
-"""After a loss, numbers go on at the next multiple above the highest one known."""
+"""The room that is left for numbers after a loss; also the step of the rule for a loss too large for the sound one."""
 
 HISTORY_GRADE = "imported history"
 GRADES = (
@@ -246,9 +247,8 @@ class Registers:
                 self.coming = tuple(map(str, data["next_vkeys"]))
             case acts.KEYS_HANDOVER:
                 self.coming, self.handovers = (), (*self.handovers, Handed(index, str(data["handover"])))
-            case acts.HEAL:  # what was lost may have used numbers
-                used = max(self._highest_source(), self._source_floor)
-                self._source_floor = (used // NUMBERS_STEP + 1) * NUMBERS_STEP
+            case acts.HEAL:
+                self._pass_over(sum(int(end) - int(start) for start, end in data["lost"]))
             case acts.ANCHOR_TOKEN | acts.ANCHOR_COSIGNATURE:
                 if isinstance(file := data.get("file"), str):
                     self.anchored = (*self.anchored, file)[-ANCHORED_MAX:]
@@ -260,6 +260,19 @@ class Registers:
                     self.kit_segment = max(self.kit_segment or 0, newest)
             case _:
                 pass
+
+    def _pass_over(self, lost: int) -> None:
+        """What was lost may have used numbers, at most one an entry: so many are passed over.
+
+        That holds for an earlier heal within the lost entries as well, which passed over no more than were lost
+        then: an old copy that is restored twice gives no number twice. A loss too large for the numbers there are makes
+        them go on at the next multiple of NUMBERS_STEP, which is not as sure (docs/operations.md).
+        """
+        used = self.next_source_number() - 1
+        floor = used + lost + 1
+        if floor > NUMBERS_MAX - NUMBERS_STEP:
+            floor = (used // NUMBERS_STEP + 1) * NUMBERS_STEP
+        self._source_floor = floor
 
     def save(self, files: Files, path: Path, mark: Mark, key: bytes) -> None:
         """Write the snapshot for the log as it is at `mark`. Not synced: it may be lost.

@@ -10,6 +10,7 @@
     edges/<size, 20 digits>                   what a tree of that size has beside full tiles
     checkpoints/<size>.<16 hex digits>        kept checkpoints, by size and SHA-256
     checkpoints/predecessor/<size>            of the log this one goes on from
+    certificates/<first>-<last>.<16 hex>      of the receipt key, by the sizes they cover (20 digits) and SHA-256
     policies/<SHA-256>, config/<SHA-256>.toml, anchors/…
     probe/…                                   what the doctor tried
 
@@ -35,12 +36,14 @@ JOURNAL, TORN, OPEN, TREE = "journal/", "journal/torn/", "open/", "log/tile/"
 HANDOVERS = "log/handover/"
 EDGES, CHECKPOINTS, PREDECESSORS = "edges/", "checkpoints/", "checkpoints/predecessor/"
 POLICIES, CONFIGS, ANCHORS, PROBES = "policies/", "config/", "anchors/", "probe/"
+CERTIFICATES = "certificates/"
 
 DOCUMENT_BYTES_MAX = 64 << 10
 TRIAL_DAYS = 7
 
 _FORMAT, _LOCK_FORMAT = "graven-copy/v1", "graven-copy-lock/v1"
 _CHECKPOINT = re.compile(r"checkpoints/([0-9]{20})\.([0-9a-f]{16})", re.ASCII)
+_CERTIFICATE = re.compile(r"certificates/([0-9]{20})-([0-9]{20})\.([0-9a-f]{16})", re.ASCII)
 _EDGE = re.compile(r"edges/([0-9]{20})", re.ASCII)
 _SEGMENT = re.compile(r"journal/([0-9]{20})\.([0-9]{4,})\.seg", re.ASCII)
 _PIECE = re.compile(r"open/([0-9]{20})\.([0-9]{4,})\.seg/([0-9]{12})\.([0-9a-f]{16})", re.ASCII)
@@ -104,6 +107,17 @@ def parse_checkpoint_name(name: str) -> tuple[int, str] | None:
     """(size, first 16 hex digits of its SHA-256), None for another name."""
     found = _CHECKPOINT.fullmatch(name)
     return None if found is None else (int(found[1]), found[2])
+
+
+def certificate_name(file: str, note: bytes) -> str:
+    """`file` is its name in the log's directory: the sizes it covers."""
+    return f"{CERTIFICATES}{file}.{sha256(note).hexdigest()[:16]}"
+
+
+def parse_certificate_name(name: str) -> tuple[int, int, str] | None:
+    """(first size, last size, first 16 hex digits of its SHA-256), None for another name."""
+    found = _CERTIFICATE.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2]), found[3])
 
 
 def edge_name(size: int) -> str:

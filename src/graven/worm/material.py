@@ -27,6 +27,7 @@ from graven.journal import frame
 from graven.journal.mark import COMMITTED, read_mark
 from graven.journal.segment import SegmentFile, SegmentReader, list_segments
 from graven.keys.signature import verify_signature
+from graven.log.certificates import certificate_name, read_certificates
 from graven.log.history import PINNED, PREDECESSOR, checkpoint_time_s
 from graven.log.tail import disk_fetch
 from graven.worm import layout
@@ -173,7 +174,8 @@ class Material:
         return Frames(0, total, size, frozenset(classes))
 
     def smalls(self) -> Iterator[Small]:
-        """Policies, configuration, hand-overs, cut bytes, pinned checkpoints, the predecessor's last, anchors."""
+        """Policies, configuration, hand-overs, cut bytes, pinned checkpoints, the predecessor's last, certificates,
+        anchors."""
         for path in self._files("policies"):
             if _KEPT.fullmatch(path.name):
                 yield Small(layout.POLICIES + path.name, _small(path))
@@ -191,6 +193,8 @@ class Material:
         for path in self._files(f"checkpoints/{PREDECESSOR}"):
             if _SIZE.fullmatch(path.name):
                 yield Small(layout.PREDECESSORS + path.name, _small(path))
+        for first, last, note in read_certificates(self.directory):
+            yield Small(layout.certificate_name(certificate_name(first, last), note), note)
         anchors = self.directory / "anchors"
         for path in sorted(anchors.rglob("*")) if anchors.is_dir() else ():
             if path.is_file() and not path.name.endswith(".tmp"):

@@ -3,7 +3,7 @@
     segments, and the frames of those that were open          → journal/
     full tiles and bundles, and partial ones made of the edge → log/tile/
     the newest checkpoint                                     → log/checkpoint; all kept ones → checkpoints/
-    hand-overs, policies, torn files, anchors, predecessor    → as they were
+    hand-overs, certificates, policies, torn files, anchors, predecessor → as they were
     the newest configuration of this log                      → graven.toml
     how far the frames go                                     → state/committed
 
@@ -27,6 +27,8 @@ from graven.core.note import Key
 from graven.core.tile import HEIGHT, WIDTH, bundle_path, encode_entries, tile_path
 from graven.journal.mark import COMMITTED, Mark, encode_mark
 from graven.log.backup import CONFIG_FILE
+from graven.log.certificates import FOLDER as CERTIFICATES
+from graven.log.certificates import certificate_name
 from graven.log.history import PINNED, PREDECESSOR, checkpoint_time_s
 from graven.runtime.files import Files, LocalFiles
 from graven.worm import layout
@@ -117,6 +119,9 @@ class _Rebuilding:
 
     def handover(self, number: int, document: bytes) -> None:
         self._write(f"{layout.HANDOVERS}{number}", document)
+
+    def certificate(self, first: int, last: int, note: bytes) -> None:
+        self._write(f"{CERTIFICATES}/{certificate_name(first, last)}", note)
 
     def finish(self, found: Verified) -> None:
         """What needs all of it: the journal's end, the partial tiles, the marks, the checkpoint last."""

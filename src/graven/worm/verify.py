@@ -28,6 +28,7 @@ from graven.log.verify.checkpoints import SINCE_PLACE, Stated, open_since
 from graven.log.verify.report import Findings, Problem, Report
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
 from graven.worm import layout
+from graven.worm.certificates import NO_CERTIFICATE, read_copy_certificates
 from graven.worm.handovers import NO_HANDOVER, follow_copy
 from graven.worm.journal import FALSE_CLAIM, CopyJournal, Walked
 from graven.worm.layout import Edge
@@ -43,7 +44,7 @@ _BEYOND_MAX = 20
 
 NO_CHECKPOINT = "an object among the checkpoints is none of this log's"
 NO_FILE = "a file is not the one its name says"
-_NOT_ABOUT_IT = {*ATTEMPTS, FALSE_CLAIM, NO_CHECKPOINT, NO_FILE, NO_HANDOVER}
+_NOT_ABOUT_IT = {*ATTEMPTS, FALSE_CLAIM, NO_CERTIFICATE, NO_CHECKPOINT, NO_FILE, NO_HANDOVER}
 """Problems that anybody who can write to the store can make, beside a copy that is whole."""
 
 
@@ -71,6 +72,7 @@ class Kept(Protocol):
     def edge(self, edge: Edge) -> None: ...
     def checkpoint(self, size: int, note: bytes) -> None: ...
     def handover(self, number: int, document: bytes) -> None: ...
+    def certificate(self, first: int, last: int, note: bytes) -> None: ...
 
 
 def verify_copy(
@@ -141,6 +143,10 @@ class _Verification:
         if journal.unfollowed:
             findings.note(f"{journal.unfollowed} events behind the newest checkpoint: only their frames' checksums")
         self._small_files()
+        for first, last, note in read_copy_certificates(self._store, self._originals, self._trust, findings):
+            if keep is not None:
+                keep.certificate(first, last, note)
+        self._originals.tell()
         self._locks([*places, *journal.segments])
         if full_lock_s is None:
             findings.note("a trial: everything is locked for 7 days only (graven worm enable --full)")
@@ -265,7 +271,6 @@ class _Verification:
                     self._findings.disprove(NO_FILE, name)
         for prefix in (layout.TORN, layout.PREDECESSORS, layout.ANCHORS):
             self._originals.folder(prefix)
-        self._originals.tell()
 
     def _is(self, version: Version, wanted: str) -> bool:
         if version.size > MAX_NOTE_BYTES:
