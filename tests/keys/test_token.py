@@ -34,6 +34,7 @@ from graven.keys.token_uri import Access, parse_token_uri
 from graven.log.verify import verify_directory
 from keys.test_signer_process import served
 from keys.tokens import OTHER_PIN, PIN, Token
+from server.running import Server
 
 ORIGIN = "example.com/log"
 HOLD = """
@@ -139,6 +140,25 @@ def test_the_log_waits_for_a_token_that_is_away(tmp_path: Path, token: Token) ->
         Log.open(directory)
     with opened(directory) as log:
         assert log.size == size + 1, "nothing was written while the token was away"
+
+
+def test_a_server_says_that_it_waits(tmp_path: Path, token: Token) -> None:
+    directory, events = made(tmp_path, token), tmp_path / "events"
+    events.write_text('{"action":"a"}\n')
+    config = load_config(directory / "graven.toml")
+    config = msgspec.structs.replace(config, publish=msgspec.structs.replace(config.publish, interval_ms=20))
+    with Server(directory, config):
+        run("append", str(events), "--dir", str(directory))
+        size = json.loads(run("status", "--dir", str(directory), "--json"))
+        with token.away():
+            told = run("append", str(events), "--dir", str(directory), expect=3)
+            assert "the events are stored, and not published yet: the token" in told
+            waiting = json.loads(run("status", "--dir", str(directory), "--json"))
+            assert waiting["size"] == size["size"] + 1 and waiting["published"]["size"] == size["published"]["size"]
+            assert "the token" in run("status", "--dir", str(directory))
+        run("append", str(events), "--dir", str(directory))
+        assert json.loads(run("status", "--dir", str(directory), "--json"))["published"]["size"] == size["size"] + 2
+    verified(directory)
 
 
 def test_a_certificate_is_there_before_the_commit_it_is_for(tmp_path: Path, token: Token) -> None:

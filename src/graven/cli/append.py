@@ -13,7 +13,7 @@ from graven.cli.output import Refused, print_json
 from graven.cli.progress import progress
 from graven.cli.writing import Writing, open_writing
 from graven.config import CONFIG_NAME, load_config
-from graven.core.errors import BadInput, Busy
+from graven.core.errors import BadInput, Busy, GravenError
 
 _BUSY_WAIT_S_MAX = 60.0
 
@@ -49,7 +49,16 @@ def command(file: Path, directory: Path, source: str, receipt: str, as_json: boo
                 if piece.lines:
                     summary.add(_append(log, piece, source, full=summary.full), len(piece.lines))
                     advance(len(piece.lines))
-            print_json(summary.answer(log.publish()["size"]))
+            print_json(summary.answer(_publish(log)))
+
+
+def _publish(log: Writing) -> int:
+    """The size that is published now. An error says that the events are stored all the same."""
+    try:
+        return int(log.publish()["size"])
+    except GravenError as error:
+        error.what = f"the events are stored, and not published yet: {error.what}"
+        raise
 
 
 class _Summary:

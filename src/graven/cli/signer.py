@@ -58,6 +58,8 @@ def split_command(signer_dir: Path, directory: Path, passphrase_file: Path | Non
         print_json({"signer": str(signer_dir.absolute()), "origin": keyring.origin})
         return
     print_line(f"the signing keys of {shown(keyring.origin)} are in {shown(signer_dir)}, and no longer in the keyring")
+    if passphrase_file is None:
+        print_line("It is not sealed: whoever reads its files can sign. --passphrase-file seals the next one.")
     print_line("Give it to the signer's user, start `graven signer serve`, and set [keys] signer in graven.toml.")
 
 
