@@ -163,6 +163,49 @@ def test_too_many_connections_are_turned_away(tmp_path: Path) -> None:
             one.close()
 
 
+def test_trickling_connections_make_way_for_those_that_speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow-loris: bytes keep coming, a message never does."""
+    monkeypatch.setattr("graven.server.syslog.QUIET_S", 0.3)
+    with Server(tmp_path / "log", configured(tmp_path / "log", max_connections=3)) as server:
+        before = server.size
+        held = [socket.create_connection(server.syslog[0]) for _ in range(3)]
+        for _ in range(8):
+            for one in held:
+                one.sendall(b"x")
+            time.sleep(0.05)
+        send(server, b"<13>here is somebody who speaks\n")
+        server.wait_for(before + 2)  # this, and what the one that made way had said
+        assert b"<13>here is somebody who speaks" in server.raws(server.token("ingest", "read"), before)
+        assert metric(server, 'graven_syslog_lost_total{why="made_way"}') == 1
+        for one in held:
+            one.close()
+
+
+def test_an_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graven.server.serve.SWEEP_S", 0.2)
+    config = configured(tmp_path / "log", idle_s=1)
+    with Server(tmp_path / "log", config) as server, socket.create_connection(server.syslog[0], timeout=20) as idle:
+        assert idle.recv(1) == b""
+
+
+def test_unfinished_messages_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endless lines over many connections: the one that is over the bound is closed, and what it said is kept."""
+    monkeypatch.setattr("graven.server.syslog.HELD_BYTES_MAX", 100_000)
+    monkeypatch.setattr("graven.server.syslog.HELD_BYTES_FREE", 30_000)
+    config = configured(tmp_path / "log", max_message_bytes=64_000)
+    with Server(tmp_path / "log", config) as server:
+        before = server.size
+        held = [socket.create_connection(server.syslog[0], timeout=20) for _ in range(3)]
+        for one in held:
+            one.sendall(b"<13>" + b"A" * 50_000)
+        server.wait_for(before + 1)
+        assert metric(server, 'graven_syslog_lost_total{why="unfinished"}') >= 1
+        send(server, b"<13>and others go on\n")
+        server.wait_for(before + 2)
+        for one in held:
+            one.close()
+
+
 def test_what_was_read_when_the_server_stops_is_durable(tmp_path: Path) -> None:
     directory = tmp_path / "log"
     with Server(directory, configured(directory)) as server:
@@ -239,6 +282,30 @@ def test_tls_with_certificates_of_the_senders(tmp_path: Path, authority: Authori
         assert server.size == before + 3
         grades = {one["name"]: one["grade"] for one in server.control.sources()}
         assert (grades["web-servers"], grades["syslog"]) == ("authenticated sender", "network")
+
+
+def test_handshakes_have_a_bound_and_a_time(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that never say hello: turned away beyond a number, gone after a time, and in nobody's way then."""
+    monkeypatch.setattr("graven.server.syslog.HANDSHAKE_S_MAX", 0.5)
+    certificate, key = authority.issue("server", "localhost")
+    config = configured(
+        tmp_path / "log", listen=None, tls_listen="127.0.0.1:0", tls_cert=str(certificate), tls_key=str(key),
+        max_connections=3,
+    )  # fmt: skip
+    with Server(tmp_path / "log", config) as server:
+        before = server.size
+        silent = [socket.create_connection(server.syslog[0], timeout=20) for _ in range(5)]
+        until_s = time.monotonic() + 20
+        while metric(server, 'graven_syslog_lost_total{why="connections"}') < 2:
+            assert time.monotonic() < until_s
+        for one in silent:
+            assert one.recv(1) == b""
+        over_tls(server.syslog[0], authority, None, b"<13>over tls\n")
+        server.wait_for(before + 1)
+        for one in silent:
+            one.close()
 
 
 def test_a_source_by_address(tmp_path: Path) -> None:

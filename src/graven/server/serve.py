@@ -42,7 +42,8 @@ from graven.server.live import Live, stopped
 from graven.server.protocol import BoundedHttp, ControlHttp
 from graven.server.senders import register_senders, senders_of
 from graven.server.shippers.webhooks import Hook, load_hooks
-from graven.server.syslog import SyslogDoor, syslog_tls
+from graven.server.syslog import SyslogDoor
+from graven.server.syslog_tls import syslog_tls
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 60

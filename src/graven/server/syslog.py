@@ -20,19 +20,21 @@ from typing import Any
 
 from graven.config import SyslogConfig
 from graven.config.doors import parse_senders
-from graven.core.errors import BadInput, Busy, GravenError
+from graven.core.errors import Busy, GravenError
 from graven.ingest.audit_messages import AuditAssembly
 from graven.ingest.protocol.framing import TOO_LONG, Frame, Framer, faulty_frame
 from graven.ingest.record import Record
 from graven.log.acts import rfc3339
 from graven.log.types import Batch
 from graven.log.writer import Answer
+from graven.runtime.handshake import Gate
 from graven.runtime.sockets import Datagrams
 from graven.runtime.telemetry import get_logger
 from graven.server.live import Live
 from graven.server.shippers.door import batch_of
+from graven.server.syslog_tls import certificate_names
 
-__all__ = ["FALLBACK_TYPE", "SyslogDoor", "syslog_tls"]
+__all__ = ["FALLBACK_TYPE", "SyslogDoor"]
 
 FALLBACK_TYPE = "syslog"
 """The source type of a message that no other type recognises."""
@@ -44,6 +46,8 @@ MESSAGE_WEIGHT_BYTES = 1024  # what a message weighs beyond its bytes, as long a
 HELD_BYTES_MAX = 64 << 20  # of unfinished messages, all streams together
 HELD_BYTES_FREE = 64 << 10  # of one stream: never closed for less
 RETRY_S = 0.05
+QUIET_S = 60.0  # a stream without a whole message for so long makes way when there are too many
+HANDSHAKE_S_MAX = 10.0
 STOP_S_MAX = 20.0
 
 _DATAGRAMS_A_TURN = 512
@@ -91,6 +95,7 @@ class SyslogDoor:
         self._paused: set[_Stream] = set()
         self.held_bytes = 0
         self._servers: list[asyncio.Server] = []
+        self._gate: Gate | None = None
         self._udp: Datagrams | None = None
         live.metrics.watch("graven_syslog_connections", "Open syslog connections.", lambda: len(self.streams))
 
@@ -102,8 +107,12 @@ class SyslogDoor:
         if tcp is not None:
             self._servers.append(await self._loop.create_server(partial(_Stream, self, "tcp"), sock=tcp))
         if tls is not None:
+            assert context is not None
             make = partial(_Stream, self, "tls")
-            self._servers.append(await self._loop.create_server(make, sock=tls, ssl=context))
+            self._gate = Gate(
+                tls, context, make, waiting_max=self.config.max_connections, turned_away=self._turn_away,
+                seconds_max=HANDSHAKE_S_MAX,
+            )  # fmt: skip
         if udp is not None:
             self._udp = Datagrams(udp)
             self._loop.add_reader(udp.fileno(), self._read_datagrams, self._udp)
@@ -118,6 +127,8 @@ class SyslogDoor:
             self._read_datagrams(self._udp)
             self._loop.remove_reader(self._udp.socket.fileno())
             self._udp.close()
+        if self._gate is not None:
+            self._gate.close()
         for stream in list(self.streams):
             stream.close()
         self._audit.flush()
@@ -188,6 +199,21 @@ class SyslogDoor:
         elif not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+    def admit(self, stream: "_Stream") -> bool:
+        """Whether there is room for one more, be it that of a stream from which no whole message came for a minute."""
+        if len(self.streams) >= self.config.max_connections:
+            quiet = min(self.streams, key=lambda one: one.message_s)
+            if self._loop.time() - quiet.message_s < QUIET_S or quiet.on_the_way_bytes:
+                self._turn_away()
+                return False
+            self.live.metrics.syslog_lost.add(1, "made_way")
+            quiet.close()
+        self.streams.add(stream)
+        return True
+
+    def _turn_away(self) -> None:
+        self.live.metrics.syslog_lost.add(1, "connections")
 
     def pause(self, stream: "_Stream") -> None:
         """Leave what comes in the sender's queue for now."""
@@ -304,13 +330,15 @@ class SyslogDoor:
 
 
 class _Stream(asyncio.Protocol):
-    """One connection. `last_s` is when bytes last came, `on_the_way_bytes` what of it is not yet durable."""
+    """One connection. `last_s` is when bytes last came, `message_s` when a whole message did; of `on_the_way_bytes` it is
+    not yet known that they are durable.
+    """
 
     def __init__(self, door: SyslogDoor, transport_name: str) -> None:
         self._door, self._name = door, transport_name
         self._framer = Framer(max_message_bytes=door.config.max_message_bytes)
         self.transport: Any = None
-        self.on_the_way_bytes, self.last_s = 0, 0.0
+        self.on_the_way_bytes, self.last_s, self.message_s = 0, 0.0, 0.0
         self._around: dict[str, str] = {}
         self._source = ""
         self._held = 0
@@ -318,12 +346,10 @@ class _Stream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         door = self._door
-        self.last_s = door._loop.time()
-        if len(door.streams) >= door.config.max_connections:
-            door.live.metrics.syslog_lost.add(1, "connections")
+        self.last_s = self.message_s = door._loop.time()
+        if not door.admit(self):
             self.transport.abort()
             return
-        door.streams.add(self)
         address = str((transport.get_extra_info("peername") or ("",))[0])
         names = certificate_names(transport.get_extra_info("peercert"))
         self._around = {"syslog.peer": address, "syslog.transport": self._name}
@@ -340,6 +366,7 @@ class _Stream(asyncio.Protocol):
         door.held_bytes += self._framer.held_bytes - self._held
         self._held = self._framer.held_bytes
         if messages:
+            self.message_s = self.last_s
             door.take(messages, self._around, self._source, self)
         if door.held_bytes > HELD_BYTES_MAX and self._held > HELD_BYTES_FREE:
             door.live.metrics.syslog_lost.add(1, "unfinished")
@@ -365,35 +392,3 @@ class _Stream(asyncio.Protocol):
 
     def abort(self) -> None:
         self.transport.abort()
-
-
-def syslog_tls(config: SyslogConfig) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer with the configured files, asking for a certificate if authorities are named; None without.
-
-    Raises BadInput for files that do not fit.
-    """
-    if config.tls_listen is None or config.tls_cert is None or config.tls_key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-        if config.tls_client_ca is not None:
-            context.load_verify_locations(config.tls_client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise BadInput(
-            f"the certificates of syslog cannot be used: {error.strerror or error}",
-            place=f"{config.tls_cert}, {config.tls_key}",
-            mend="PEM files that belong together, readable by the server: [syslog] tls_cert, tls_key, tls_client_ca",
-        ) from None
-    return context
-
-
-def certificate_names(certificate: Any) -> tuple[str, ...]:
-    """The names a verified certificate gives its holder: its DNS names, else its common names."""
-    if not certificate:
-        return ()
-    names = tuple(value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS")
-    subject = certificate.get("subject", ())
-    return names or tuple(value for part in subject for kind, value in part if kind == "commonName")
