@@ -17,9 +17,9 @@ PAUSE_S = 0.5
 
 
 class Gate:
-    """Accepts on `listener` and secures by `context`; `make` gives the protocol of a connection that is. At most
-    `waiting_max` handshakes at once, each within `seconds_max`: `turned_away` is called for each connection beyond them.
-    On the running loop.
+    """Accepts on `listener` and secures by `context`; `make` gives the protocol of a connection that is secure. At most
+    `waiting_max` handshakes at once, each within `seconds_max`; `turned_away` is called for each connection beyond
+    them. On the running loop.
     """
 
     def __init__(
