@@ -330,8 +330,8 @@ class SyslogDoor:
 
 
 class _Stream(asyncio.Protocol):
-    """One connection. `last_s` is when bytes last came, `message_s` when a whole message did; `on_the_way_bytes` are not
-    yet known to be durable.
+    """One connection. `last_s` is when bytes last came, `message_s` when a whole message did; `on_the_way_bytes` are
+    not yet known to be durable.
     """
 
     def __init__(self, door: SyslogDoor, transport_name: str) -> None:
