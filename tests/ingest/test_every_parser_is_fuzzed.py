@@ -23,7 +23,10 @@ FUZZED = {
     "graven.event.body": "event/test_body.py::test_arbitrary_bytes",
     "graven.event.decode": "event/test_decode.py::test_any_json_is_taken_as_data_and_has_no_duplicates",
     "graven.ingest.assemble": "ingest/test_hostile_lines.py::test_no_line_is_lost",
+    "graven.ingest.audit_messages": "ingest/test_audit_messages.py::test_any_bytes_pass_or_wait",
+    "graven.ingest.csv_export": "ingest/test_stream.py::test_any_lines_behind_a_header_give_records",
     "graven.ingest.fields": "ingest/test_fields.py::test_any_path_in_any_document",
+    "graven.ingest.history": "ingest/test_history_parts.py::test_any_bytes_are_parts_or_refused",
     "graven.ingest.mapping": "ingest/test_mapping.py::test_any_text_is_a_mapping_or_bad_input",
     "graven.ingest.pipeline": "ingest/test_pipeline.py::test_any_bytes_give_events_that_fit_the_model",
     "graven.ingest.protocol.bulk": "ingest/protocol/test_bulk.py::test_anything_is_read_without_an_error",
@@ -41,6 +44,7 @@ FUZZED = {
     "graven.ingest.protocol.webhook": "ingest/protocol/test_webhook.py::test_nothing_unsigned_passes",
     "graven.ingest.redact": "ingest/test_redact.py::test_any_bytes",
     "graven.ingest.split": "ingest/test_split.py::test_no_bytes_make_it_fail",
+    "graven.ingest.stream": "ingest/test_stream.py::test_any_bytes_give_records_and_no_error",
     "graven.ingest.times": "ingest/test_times.py::test_anything_is_a_utc_time_or_none",
     "graven.ingest.words": "ingest/test_words.py::test_any_action_has_a_verb_and_a_category_of_the_model",
 }

@@ -162,8 +162,8 @@ class Ground:
         )
 
 
-def wait_for(true: Callable[[], object], what: Callable[[], str] = str) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
+def wait_for(true: Callable[[], object], what: Callable[[], str] = str, *, wait_s: float = WAIT_S_MAX) -> None:
+    deadline = time.monotonic() + wait_s
     while not true():
         assert time.monotonic() < deadline, f"waited in vain: {what()[:500]}"
         time.sleep(0.1)
