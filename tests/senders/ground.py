@@ -149,10 +149,13 @@ class Ground:
         assert set(counted) <= set(range(sent))
         return Verdict(arrived, sorted(n for n, c in counted.items() if c > 1), sorted(set(range(sent)) - set(counted)))
 
-    def check_each_once(self, sent: int) -> None:
-        """Every event of the sender's, once, in a log that verifies."""
+    def check_each_once(self, sent: int, *, gap: int = 0) -> None:
+        """Every event of the sender's, once, in a log that verifies. `gap`: so many, one request's, may be twice where
+        ids stand beside events: those that were durable and not noted yet when the server was killed (docs/senders.md).
+        """
         verdict = self.judge(sent)
-        assert (runs(verdict.missing), runs(verdict.doubled)) == ([], [])
+        assert verdict.missing == []
+        assert len(verdict.doubled) <= gap and len(runs(verdict.doubled)) <= 1, runs(verdict.doubled)
 
     def wait_for_all(self, sent: int) -> None:
         """Until all of them are in the log."""
