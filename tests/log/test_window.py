@@ -156,6 +156,31 @@ def test_files_that_do_not_fit_are_not_believed_at_all(tmp_path: Path, damage: s
     assert window(tmp_path).load(100, 0) == 8
 
 
+@pytest.mark.parametrize("gone", [[0], [1], [2], [0, 1], [1, 2], [0, 2]])
+def test_whichever_files_are_gone_no_id_is_forgotten_silently(tmp_path: Path, gone: list[int]) -> None:
+    one = window(tmp_path)
+    fill(one, ids(0, 5 * HALF), HOUR_US)
+    one.close()
+    paths = sorted(tmp_path.glob("window.*"))
+    assert len(paths) == GENERATIONS
+    for number in gone:
+        paths[number].unlink()
+    again = window(tmp_path)
+    assert again.load(5 * HALF, HOUR_US) == 0  # so all is read from the journal again
+
+
+def test_a_first_file_that_went_by_its_age_is_not_missed(tmp_path: Path) -> None:
+    one = window(tmp_path)
+    for start in range(0, 2 * HALF + 10, 10):  # one generation in 12 hours
+        fill(one, ids(start, 10), start * 12 * HOUR_US // HALF)
+    now_us = 37 * HOUR_US
+    fill(one, ids(3 * HALF, 10), now_us)
+    one.close()
+    assert [path.name for path in sorted(tmp_path.glob("window.*"))] == ["window.00000001", "window.00000002"]
+    again = window(tmp_path)
+    assert again.load(4 * HALF, now_us) == 3 * HALF + 10
+
+
 def test_a_file_cut_short_by_a_power_failure_covers_less(tmp_path: Path) -> None:
     one = window(tmp_path)
     fill(one, ids(0, 100))

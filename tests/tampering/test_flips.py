@@ -64,13 +64,15 @@ def test_a_sample_of_bytes(small: Tampered) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(7200)
-def test_every_byte(small: Tampered) -> None:
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(8))
+def test_every_byte(small: Tampered, part: int) -> None:
+    """In eight parts, for as many processes."""
     count = 0
-    for path, offset in bytes_of(files_of(small)):
+    for path, offset in list(bytes_of(files_of(small)))[part::8]:
         check_flip(small, path, offset)
         count += 1
-    assert count > 20_000
+    assert count > 2_500
     assert small.judge().exit_code == 0
 
 
@@ -88,8 +90,12 @@ def test_every_file_gone_and_cut(small: Tampered) -> None:
             path.write_bytes(before[: len(before) - cut])
             assert small.judge().exit_code in (1, 3), f"{path}, {cut} bytes short"
         path.unlink()
-        expected = (0,) if path.name == "highest-checkpoint" else (1, 3)
-        assert small.judge().exit_code in expected, f"{path} gone"
+        report = small.judge()
+        if path.parent.name == "certificates":  # a receipt's, not the log's: it is told that it is not there
+            assert report.exit_code == 0 and any("no certificate" in note for note in report.notes)
+        else:
+            expected = (0,) if path.name == "highest-checkpoint" else (1, 3)
+            assert report.exit_code in expected, f"{path} gone"
         path.write_bytes(before)
         path.chmod(0o600)
     assert small.judge().exit_code == 0

@@ -159,8 +159,9 @@ class Window:
     def load(self, size: int, now_us: int) -> int:
         """Read the files back; returns the index up to which they cover the log of `size` entries.
 
-        0 if there is none, one is missing between others, one does not fit its form, or they know of events that the
-        journal does not have: then nothing is believed, and the caller starts over.
+        0 if there is none, one is missing before or between others, one does not fit its form, or they know of events
+        that the journal does not have: then nothing is believed, and the caller starts over. Where nothing came for the
+        time of a window, a first one that went by its age looks like one that is missing: that costs one reading.
         """
         loaded: list[_Generation] = []
         after = -1
@@ -175,6 +176,8 @@ class Window:
             after = generation.indexes[-1] if len(generation.indexes) else after
         if len(loaded) > GENERATIONS or after < 0:
             return 0
+        if loaded[0].number and len(loaded) < GENERATIONS and loaded[0].first_us >= now_us - self._window_us:
+            return 0  # the one before it ended about when this one began: too lately to have gone by its age
         self._generations = loaded
         self._covered = after + 1
         return self._covered

@@ -131,8 +131,12 @@ def open_since(data: bytes, trust: Tenures | Succession, findings: Findings) -> 
     return Stated(what, place, checkpoint.size, checkpoint.root)
 
 
-def check_certificates(directory: Path, tenures: Tenures, findings: Findings) -> None:
-    """Every kept certificate of the receipt key was signed by the log's key of its time, and is called by its sizes."""
+def check_certificates(directory: Path, tenures: Tenures, findings: Findings) -> list[tuple[int, int]]:
+    """Every kept certificate of the receipt key was signed by the log's key of its time, and is called by its sizes.
+
+    Returns the (first, last) sizes of the good ones.
+    """
+    good: list[tuple[int, int]] = []
     for path in certificate_paths(directory):
         place = f"{FOLDER}/{path.name}"
         try:
@@ -147,8 +151,20 @@ def check_certificates(directory: Path, tenures: Tenures, findings: Findings) ->
                 found.first, found.last
             ):
                 raise Disproved("its name says other sizes, or somebody else signed it, too")
+            good.append((found.first, found.last))
         except GravenError as error:
             findings.error(as_disproved(error, "a certificate of the receipt key"), place)
+    return good
+
+
+def check_covered(directory: Path, certified: Sequence[tuple[int, int]], end: int, findings: Findings) -> None:
+    """Whether a certificate is kept for receipts of the newest tree, of `end` entries. A crash may come before it was
+    written, so that none is there is only told. Logs that keep none at all are older than the folder."""
+    if (directory / FOLDER).is_dir() and not any(first <= end <= last for first, last in certified):
+        findings.note(
+            f"no certificate in {FOLDER}/ covers receipts of the tree of {end} entries: whoever has such a receipt "
+            "without its certificate cannot have it judged"
+        )
 
 
 def verify_history(task: HistoryTask) -> HistoryResult:

@@ -108,7 +108,7 @@ class _Verification:
             findings.fail("a file of the log is missing", "graven.toml")
         history = layout.list_history(directory, findings)
         stored = layout.list_stored(directory, findings)
-        checkpoints.check_certificates(directory, self._tenures, findings)
+        certified = checkpoints.check_certificates(directory, self._tenures, findings)
         published, proven = checkpoints.read_published(directory, self._tenures, findings, self._witnesses)
         self._check_keyring()
         highest = checkpoints.read_highest(self._keyring, self._tenures, findings) if self._keyring else None
@@ -133,6 +133,7 @@ class _Verification:
         for stated in self._stated:
             checkpoints.check_stated(stated, chain.roots, chain.end.index, findings)
         checkpoints.check_history(self._history, chain.roots, chain.end.index, findings)
+        checkpoints.check_covered(directory, certified, chain.end.index, findings)
         anchored = anchors.read_stored(directory, stored, self._tenures, self._witnesses, self._time_roots, findings)
         for stated in anchored:
             checkpoints.check_stated(stated, chain.roots, chain.end.index, findings)
