@@ -28,13 +28,15 @@ class Deed:
     """`prepare` lays out what is there before; `act` does the deed; `judge` goes on from what is left and raises
     AssertionError if something promised is gone.
 
-    `may_raise`: besides our own errors, what a failing disk may make `act` raise.
+    `may_raise`: besides our own errors, what a failing disk may make `act` raise. `cost`: how much dearer a case is
+    than most; short forms take so many fewer.
     """
 
     act: Callable[[Path, RecordingFiles], None]
     judge: Callable[[Path, RecordingFiles, Promised], None]
     prepare: Callable[[Path], None] = lambda root: None
     may_raise: tuple[type[BaseException], ...] = ()
+    cost: int = 1
 
 
 @dataclass(frozen=True, slots=True)

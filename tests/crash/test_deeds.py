@@ -4,29 +4,29 @@ from pathlib import Path
 
 import pytest
 
-from crash import deeds_agent
+from crash import deeds_agent, deeds_keys, deeds_outside
 from crash.deeds import crash_each, fail_each
 
-DEEDS = {**deeds_agent.DEEDS}
+DEEDS = {**deeds_agent.DEEDS, **deeds_keys.DEEDS, **deeds_outside.DEEDS}
 
 each = pytest.mark.parametrize("name", DEEDS)
 
 
 @each
 def test_crashes(name: str, tmp_path: Path) -> None:
-    crash_each(DEEDS[name], tmp_path, share=5, twice=9)
+    crash_each(DEEDS[name], tmp_path, share=5 * DEEDS[name].cost, twice=9 * DEEDS[name].cost)
 
 
 @each
 def test_failing_steps(name: str, tmp_path: Path) -> None:
-    fail_each(DEEDS[name], tmp_path, share=5)
+    fail_each(DEEDS[name], tmp_path, share=5 * DEEDS[name].cost)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @each
 def test_every_crash(name: str, tmp_path: Path) -> None:
-    assert crash_each(DEEDS[name], tmp_path, twice=1) > 20
+    assert crash_each(DEEDS[name], tmp_path, twice=DEEDS[name].cost) > 20
 
 
 @pytest.mark.slow

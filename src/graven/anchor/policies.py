@@ -95,6 +95,7 @@ def keep_policy(files: Files, directory: Path, policy: WitnessPolicy) -> None:
             path = folder / name
             if not path.exists() or path.read_bytes() != policy.data:
                 write_atomic(files, str(path), policy.data)
+        files.sync_dir(str(folder))  # whoever wrote what was there may not have come to that
     except OSError as error:
         place = f"{error.filename or folder}: {error.strerror}"
         raise Broken("the witness policy cannot be kept", place=place) from None

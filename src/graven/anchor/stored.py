@@ -63,11 +63,12 @@ def keep_anchor(files: Files, directory: Path, anchored: Anchored, *, time_s: in
     data = format_anchor(anchored)
     name = name_anchor(data, size=anchored.head.size, time_s=time_s)
     path = directory / name.path
-    if path.exists():
-        return name
     for folder in (path.parent.parent, path.parent):
         make_dir(files, str(folder))
-    write_atomic(files, str(path), data)
+    if path.exists():
+        files.sync_dir(str(path.parent))  # whoever wrote it may not have come to that
+    else:
+        write_atomic(files, str(path), data)
     return name
 
 

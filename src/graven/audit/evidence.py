@@ -16,22 +16,22 @@ from pathlib import Path
 from graven.core.checkpoint import SignedCheckpoint
 from graven.core.errors import Broken
 from graven.core.prefix import Prefix, format_prefix
-from graven.runtime.files import LocalFiles, write_atomic
+from graven.runtime.files import Files, make_dir, write_atomic
 
 KEPT_MAX = 100
 
 
-def keep_fork(directory: Path, a: SignedCheckpoint, b: SignedCheckpoint | Prefix) -> Path:
+def keep_fork(files: Files, directory: Path, a: SignedCheckpoint, b: SignedCheckpoint | Prefix) -> Path:
     """Keep a fork; its folder. Raises Broken when the disk fails."""
     data, name = (format_prefix(b), "b.prefix") if isinstance(b, Prefix) else (b.data, "b.checkpoint")
     text = str((b.size, b.root)) if isinstance(b, Prefix) else b.note.text
-    return _keep(directory, f"fork-{a.checkpoint.size}", text, {"a.checkpoint": a.data, name: data})
+    return _keep(files, directory, f"fork-{a.checkpoint.size}", text, {"a.checkpoint": a.data, name: data})
 
 
-def keep_shrink(directory: Path, before: SignedCheckpoint, now: SignedCheckpoint) -> Path:
+def keep_shrink(files: Files, directory: Path, before: SignedCheckpoint, now: SignedCheckpoint) -> Path:
     """Keep a tree that became smaller; its folder. Raises Broken when the disk fails."""
-    files = {"a.checkpoint": before.data, "b.checkpoint": now.data}
-    return _keep(directory, f"shrink-{now.checkpoint.size}", now.note.text, files)
+    notes = {"a.checkpoint": before.data, "b.checkpoint": now.data}
+    return _keep(files, directory, f"shrink-{now.checkpoint.size}", now.note.text, notes)
 
 
 def forks(directory: Path) -> list[Path]:
@@ -39,19 +39,18 @@ def forks(directory: Path) -> list[Path]:
     return sorted(path.parent for path in (directory / "evidence").glob("fork-*/b.*") if path.suffix != ".tmp")
 
 
-def _keep(directory: Path, beginning: str, text: str, files: dict[str, bytes]) -> Path:
+def _keep(files: Files, directory: Path, beginning: str, text: str, notes: dict[str, bytes]) -> Path:
     folder = directory / "evidence" / f"{beginning}-{sha256(text.encode()).hexdigest()[:16]}"
     kind = beginning.partition("-")[0]
-    if all((folder / name).exists() for name in files):
-        return folder
-    if len(list(folder.parent.glob(f"{kind}-*"))) >= KEPT_MAX:
+    if not folder.is_dir() and len(list(folder.parent.glob(f"{kind}-*"))) >= KEPT_MAX:
         return folder.parent
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in files.items():
-            write_atomic(LocalFiles(), str(folder / name), data)
-        LocalFiles().sync_dir(str(folder.parent))
-        LocalFiles().sync_dir(str(directory))
+        for one in (folder.parent, folder):
+            make_dir(files, str(one))
+        for name, data in notes.items():
+            if not (folder / name).exists():
+                write_atomic(files, str(folder / name), data)
+        files.sync_dir(str(folder))
     except OSError as error:
         raise Broken(f"evidence cannot be kept: {error.strerror}", place=str(folder)) from error
     return folder

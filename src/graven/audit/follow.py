@@ -23,10 +23,12 @@ from graven.core.errors import BadInput, Broken, Disproved, GravenError
 from graven.core.merkle import EMPTY_ROOT
 from graven.core.note import MAX_NOTE_BYTES, parse_note
 from graven.core.policy import Policy, shown
+from graven.core.prefix import Prefix
 from graven.core.succession import follow, served
 from graven.core.x509 import Certificate
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import US_PER_S, Clock, SystemClock
+from graven.runtime.files import Files
 from graven.runtime.site import HttpSite, Site
 
 
@@ -74,6 +76,7 @@ class Follower:
         max_stamp_age_s: int | None = None,
         clock: Clock | None = None,
         stop: threading.Event | None = None,
+        files: Files | None = None,
     ) -> None:
         """Raises BadInput: the policy names no log, or the directory cannot be used, or is of another log."""
         if not policy.logs:
@@ -81,7 +84,7 @@ class Follower:
         self._site, self._policy, self._peers, self._max_age_s = site, policy, tuple(peers), max_age_s
         self._time_roots, self._max_stamp_age_s = tuple(time_roots), max_stamp_age_s
         self._clock = clock or SystemClock()
-        self.mirror = Mirror(directory, stop)
+        self.mirror = Mirror(directory, stop, files)
         self._last: SignedCheckpoint | None = None
         self._checked = False
         try:
@@ -114,7 +117,7 @@ class Follower:
             found.origin, found.size, found.root, found.signed = head.origin, head.size, head.root, self._last
             for peer in self._peers:
                 try:
-                    self._compare(peer, self._last, found.at_s)
+                    self._compare(peer, self._last, found)
                     found.peers_agreed += 1
                 except GravenError as error:
                     error.place = f"peer {peer.base}" + (f": {error.place}" if error.place else "")
@@ -130,7 +133,7 @@ class Follower:
             raise Broken("the server has no checkpoint", place="checkpoint")
         self._follow_keys(found)
         signed = self._opened(data)
-        seen_s = self.mirror.keep_note(signed, found.at_s)
+        seen_s = self._keep_note(signed, found)
         found.checked.append("signatures of the log")
         found.witnesses = self._policy_at(signed.checkpoint.size).check(signed)
         found.checked.append(f"quorum {shown(self._policy.quorum)}")
@@ -205,7 +208,7 @@ class Follower:
             try:
                 conflicting(last, other)
             except Disproved as error:
-                error.place = str(keep_fork(self.mirror.directory, last, other))
+                error.place = self._keep_fork(last, other)
                 raise
             return
         small, large = (last, other) if mine.size < theirs.size else (other, last)
@@ -215,20 +218,37 @@ class Follower:
         else:
             prefix = prefix_of(site if large is other else self.mirror.folder, small.checkpoint.size, large)
             if prefix.root != small.checkpoint.root:
-                folder = keep_fork(self.mirror.directory, small, prefix)
+                place = self._keep_fork(small, prefix)
                 raise Disproved(
                     f"this log forked: {mine.origin} signed a tree of {large.checkpoint.size} entries that does not "
                     f"begin with the tree of {small.checkpoint.size} it had signed",
-                    expected=small.checkpoint.root.hex(), found=prefix.root.hex(), place=str(folder),
+                    expected=small.checkpoint.root.hex(), found=prefix.root.hex(), place=place,
                 )  # fmt: skip
         if shown_smaller and theirs.size < mine.size:
-            folder = keep_shrink(self.mirror.directory, last, other)
+            folder = keep_shrink(self.mirror.files, self.mirror.directory, last, other)
             raise Broken(
                 f"the log shows an older tree than before: {theirs.size} entries, {mine.size} were seen",
                 place=str(folder), mend="ask its operator; this copy can give back the entries it lost",
             )  # fmt: skip
 
-    def _compare(self, peer: HttpSite, last: SignedCheckpoint, now_s: int) -> None:
+    def _keep_note(self, signed: SignedCheckpoint, found: Round) -> int:
+        """Keep a note; when it was first seen. A disk that fails is told of, and does not end the round: what the note
+        shows may be worse."""
+        try:
+            return self.mirror.keep_note(signed, found.at_s)
+        except OSError as error:
+            place = f"{error.filename or self.mirror.directory}: {error.strerror}"
+            found.problems.append(Broken("a checkpoint that was seen cannot be kept", place=place))
+            return found.at_s
+
+    def _keep_fork(self, a: SignedCheckpoint, b: SignedCheckpoint | Prefix) -> str:
+        """Where the fork is kept. A disk that fails does not keep it from being told."""
+        try:
+            return str(keep_fork(self.mirror.files, self.mirror.directory, a, b))
+        except Broken as error:
+            return f"{error.what} ({error.place})"
+
+    def _compare(self, peer: HttpSite, last: SignedCheckpoint, found: Round) -> None:
         data = peer.get("checkpoint", MAX_NOTE_BYTES)
         if data is None:
             raise Broken("the peer has no checkpoint")
@@ -236,11 +256,11 @@ class Follower:
             other = self._open(data)
         except (BadInput, Disproved) as error:
             raise Broken(f"the peer shows no checkpoint of this log: {error.what}") from None
-        self.mirror.keep_note(other, now_s)
+        self._keep_note(other, found)
         try:
             self._compare_with(peer, last, other, shown_smaller=False)
         except Disproved as error:
-            if forks(self.mirror.directory) and "forked" in error.what:
+            if "forked" in error.what:
                 raise
             raise Broken(f"the peer cannot prove what it shows: {error.what}") from None
 
@@ -260,9 +280,9 @@ class Follower:
         """The newest time stamp the log shows: good by the auditor's own roots, and over a tree of this log."""
         assert self._last is not None
         stamped = stamps.look(self._site, self._time_roots, self._open, found.at_s)
-        self.mirror.keep_note(stamped.signed, found.at_s)
+        self._keep_note(stamped.signed, found)
         self._compare_with(self._site, self._last, stamped.signed, shown_smaller=False)
-        stamps.keep(self.mirror.directory, stamped)
+        stamps.keep(self.mirror.files, self.mirror.directory, stamped)
         found.stamp_age_s = stamped.age_s
         found.checked.append(stamped.told)
         if self._max_stamp_age_s is not None and stamped.age_s > self._max_stamp_age_s:

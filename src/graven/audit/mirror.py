@@ -41,7 +41,7 @@ from graven.core.merkle import HASH_BYTES
 from graven.core.note import MAX_NOTE_BYTES
 from graven.core.succession import served
 from graven.core.tile import WIDTH, bundle_path, tile_path, width_at
-from graven.runtime.files import LocalFiles, write_atomic
+from graven.runtime.files import Files, LocalFiles, make_dir, write_atomic
 from graven.runtime.pipelining import Pipeline
 from graven.runtime.pool import Pool, processes_default
 from graven.runtime.site import FolderSite, HttpSite, Site
@@ -57,9 +57,10 @@ class Stopped(Broken):
 class Mirror:
     """The copy in `directory`, held by this process. Close it."""
 
-    def __init__(self, directory: Path, stop: threading.Event | None = None) -> None:
+    def __init__(self, directory: Path, stop: threading.Event | None = None, files: Files | None = None) -> None:
         """Raises BadInput: the directory cannot be used, or another follower has it."""
         self.directory = directory
+        self.files = files or LocalFiles()
         self.folder = FolderSite(directory)
         self.tree = Tree()
         self.damaged: list[str] = []
@@ -67,7 +68,8 @@ class Mirror:
         self._kept_any = False
         self._stop = stop or threading.Event()
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_dir(self.files, str(directory))
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise BadInput(f"the directory cannot be used: {error.strerror}", place=str(directory)) from None
@@ -95,19 +97,21 @@ class Mirror:
     def keep_handovers(self, documents: Sequence[bytes]) -> None:
         """Keep more of them, durably, behind those there are."""
         folder = self.directory / "handover"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_dir(self.files, str(folder))
         for number, data in enumerate(documents, self.handover_count + 1):
-            write_atomic(LocalFiles(), str(folder / str(number)), data)
+            write_atomic(self.files, str(folder / str(number)), data)
 
     def keep_note(self, signed: SignedCheckpoint, now_s: int) -> int:
         """Keep a note the log signed, once and durably; when these bytes were first seen, in POSIX seconds."""
         name = f"{signed.checkpoint.size:020}-{{}}-{sha256(signed.data).hexdigest()[:16]}.checkpoint"
         folder = self.directory / "checkpoints"
         for known in folder.glob(f"*/{name.format('*')}"):
+            self.files.sync_dir(str(known.parent))  # whoever wrote it may not have come to that
             return int(known.name.split("-")[1])
         day = folder / datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
-        day.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_atomic(LocalFiles(), str(day / name.format(now_s)), signed.data)
+        for one in (folder, day):
+            make_dir(self.files, str(one))
+        write_atomic(self.files, str(day / name.format(now_s)), signed.data)
         return now_s
 
     def check(self, site: Site, signed: SignedCheckpoint) -> None:
@@ -127,8 +131,8 @@ class Mirror:
         before = self.tree.size
         tree = self._derive(site, signed)
         try:
-            LocalFiles().sync_all(str(self.directory))
-            write_atomic(LocalFiles(), str(self.directory / "checkpoint"), signed.data)
+            self.files.sync_all(str(self.directory))
+            write_atomic(self.files, str(self.directory / "checkpoint"), signed.data)
         except OSError as error:
             raise Broken(f"the copy cannot be written: {error.strerror}", place=str(self.directory)) from error
         self.tree = tree
@@ -181,7 +185,7 @@ class Mirror:
         pipeline = Pipeline(base) if isinstance(site, HttpSite) and not apart else None
         with Pool(processes_default() if apart else 1) as pool:
             try:
-                work = derive if apart else lambda run: derive_run(run, site, pipeline)
+                work = derive if apart else lambda run: derive_run(run, site, pipeline, self.files)
                 for _, derived in pool.ordered(work, runs):
                     self._kept_any |= derived.kept
                     self.damaged += derived.damaged
@@ -212,15 +216,15 @@ class Mirror:
         if leaves[: len(known)] != known:
             raise Disproved("the log serves other entries than it did before", place=bundle_path(index, width))
         if not piece.kept:
-            put(self.directory, bundle_path(index, width), piece.bundle)
-            put(self.directory, tile_path(0, index, width), piece.tile)
+            put(self.files, self.directory, bundle_path(index, width), piece.bundle)
+            put(self.files, self.directory, tile_path(0, index, width), piece.tile)
         tree.extend(leaves[len(known) :], full)
 
     def _replace(self) -> None:
         try:
             for path in self._anew.rglob("*"):
                 if path.is_file():
-                    path.replace(self.directory / path.relative_to(self._anew))
+                    self.files.rename(str(path), str(self.directory / path.relative_to(self._anew)))
         except OSError as error:
             raise Broken(f"the copy cannot be written: {error.strerror}", place=str(self._anew)) from error
         shutil.rmtree(self._anew, ignore_errors=True)
@@ -234,7 +238,7 @@ class Mirror:
             self.damaged.append(path)
         if fetch(site, path, tile_path(level, index), HASH_BYTES, len(hashes)) != data:
             raise Disproved("a tile holds another hash than the entries lead to", place=path)
-        put(self.directory, path, data)
+        put(self.files, self.directory, path, data)
 
     def _drop_partials(self, before: int, size: int) -> None:
         """Partial files of the old right edge that are full now: C2SP lets them go."""

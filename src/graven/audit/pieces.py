@@ -6,6 +6,7 @@ shares nothing, so runs may be derived in processes of their own: hashing is wha
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from graven.core.errors import Broken, Disproved
 from graven.core.merkle import HASH_BYTES, CompactRange, hash_leaves
 from graven.core.tile import WIDTH, bundle_path, decode_entries, tile_path, width_at
-from graven.runtime.files import LocalFiles, write_atomic
+from graven.runtime.files import Files, LocalFiles, write_atomic
 from graven.runtime.pipelining import Pipeline, Wanted
 from graven.runtime.site import CONNECTIONS, FolderSite, HttpSite, Site
 
@@ -57,12 +58,12 @@ def derive(run: Run) -> Derived:
     return derive_run(run, *_source(run.base))
 
 
-def derive_run(run: Run, site: Site, pipeline: Pipeline | None = None) -> Derived:
+def derive_run(run: Run, site: Site, pipeline: Pipeline | None = None, files: Files | None = None) -> Derived:
     """Every bundle of a run checked against its tile, both kept. `pipeline`: to the same server as `site`, if there is.
 
     Raises Disproved, Broken: what is served is not good, or cannot be had.
     """
-    folder, made = FolderSite(run.directory), set[Path]()
+    files, folder, made = files or LocalFiles(), FolderSite(run.directory), set[Path]()
     roots: list[bytes] = []
     damaged: list[str] = []
     any_kept = False
@@ -77,8 +78,8 @@ def derive_run(run: Run, site: Site, pipeline: Pipeline | None = None) -> Derive
             leaves = leaves_of(found, index, WIDTH)
         any_kept |= found.kept
         if not found.kept:
-            put(run.directory, bundle_path(index), found.bundle, made)
-            put(run.directory, tile_path(0, index), found.tile, made)
+            put(files, run.directory, bundle_path(index), found.bundle, made)
+            put(files, run.directory, tile_path(0, index), found.tile, made)
         roots.append(CompactRange.EMPTY.extend(leaves)[0].hashes[0])
     return Derived(b"".join(roots), any_kept, tuple(damaged))
 
@@ -133,19 +134,26 @@ def on_disk(folder: Site, path: str, size: int) -> bytes | None:
     return data if data is not None and len(data) == size else None
 
 
-def put(directory: Path, path: str, data: bytes, made: set[Path] | None = None) -> None:
+def put(files: Files, directory: Path, path: str, data: bytes, made: set[Path] | None = None) -> None:
     """Keep a file of the tree; one that is to replace another waits in `anew/`. `made`: folders known to be there."""
     target = directory / path
     if target.exists():
         target = directory / "anew" / path
     try:
         if made is None or target.parent not in made:
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(files, target.parent)
             if made is not None:
                 made.add(target.parent)
-        write_atomic(LocalFiles(), str(target), data, sync=False)
+        write_atomic(files, str(target), data, sync=False)
     except OSError as error:
         raise Broken(f"the copy cannot be written: {error.strerror}", place=str(target)) from error
+
+
+def _make_folder(files: Files, folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(files, folder.parent)
+        with suppress(FileExistsError):
+            files.mkdir(str(folder))
 
 
 def _pieces(run: Run, site: Site, pipeline: Pipeline | None, folder: FolderSite) -> Iterator[tuple[int, Piece]]:

@@ -20,7 +20,7 @@ from graven.core.timestamp import Stamp, verify_token
 from graven.core.x509 import Certificate
 from graven.keys.signature import verify_signature
 from graven.runtime.clock import US_PER_S, rfc3339
-from graven.runtime.files import LocalFiles, write_atomic
+from graven.runtime.files import Files, write_atomic
 from graven.runtime.site import Site
 
 NAME = "anchor"
@@ -67,12 +67,12 @@ def look(
     return Stamped(anchored, signed, stamp, max(0, age_s))
 
 
-def keep(directory: Path, stamped: Stamped) -> None:
+def keep(files: Files, directory: Path, stamped: Stamped) -> None:
     """Keep a stamp that was good, durably. Raises OSError."""
     data, path = format_anchor(stamped.anchored), directory / NAME
     if not path.exists() or path.read_bytes() != data:
-        keep_anchor(LocalFiles(), directory, stamped.anchored, time_s=stamped.stamp.time_us // US_PER_S)
-        write_atomic(LocalFiles(), str(path), data)
+        keep_anchor(files, directory, stamped.anchored, time_s=stamped.stamp.time_us // US_PER_S)
+        write_atomic(files, str(path), data)
 
 
 def _read(site: Site) -> Anchored:

@@ -34,7 +34,7 @@ from graven.core.note import (
     make_signature,
     parse_skey,
 )
-from graven.runtime.files import LocalFiles, write_atomic
+from graven.runtime.files import LocalFiles, make_dir, write_atomic
 from graven.runtime.terminal import escape_for_terminal
 
 FIRST_LINE = "graven-audit-statement/v1"
@@ -103,7 +103,7 @@ def state_daily(directory: Path, key: StatementKey, found: Round) -> Path | None
     if path.exists():
         return None
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
+        make_dir(LocalFiles(), str(path.parent))
         write_atomic(LocalFiles(), str(path), key.sign(format_statement(found)))
     except OSError as error:
         raise Broken(f"the statement cannot be written: {error.strerror}", place=str(path)) from error

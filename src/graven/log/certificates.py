@@ -41,7 +41,11 @@ class Certificates:
         """The newest that covers them, if the keys of today make the same one."""
         for first, last, note in sorted(read_certificates(self._folder.parent), reverse=True):
             if first <= smallest and largest < last:
-                return (first, last, note) if self._receipts.certificate(first, last) == note else None
+                if self._receipts.certificate(first, last) != note:
+                    return None
+                make_dir(self._files, str(self._folder))
+                self._files.sync_dir(str(self._folder))  # whoever wrote it may not have come to that
+                return first, last, note
         return None
 
     def _make(self, size: int) -> tuple[int, int, bytes]:

@@ -192,13 +192,18 @@ def write_atomic(files: Files, path: str, data: bytes, *, sync: bool = True) -> 
 def make_dir(files: Files, path: str, mode: int = DIRECTORY_MODE) -> None:
     """A directory at `path`, there already or made now, whose name lasts. Its parent must be there.
 
-    One that is there may be what a killed process made and did not sync, so its parent is synced in either case.
-    Raises OSError.
+    One that is there may be what a killed process made and did not sync, so its parent is synced in either case, unless
+    that is a directory this user may not read. Raises OSError.
     """
-    if not os.path.isdir(path):
+    was_there = os.path.isdir(path)
+    if not was_there:
         with contextlib.suppress(FileExistsError):  # somebody else's at the same moment
             files.mkdir(path, mode)
-    files.sync_dir(os.path.dirname(path) or ".")
+    try:
+        files.sync_dir(os.path.dirname(path) or ".")
+    except PermissionError:
+        if not was_there:
+            raise
 
 
 def _find_syncfs() -> "ctypes._NamedFuncPointer | None":

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from graven.core.errors import BadInput, Broken
-from graven.runtime.files import Files, LocalFiles
+from graven.runtime.files import Files, LocalFiles, make_dir
 from graven.worm.store import Lock, Part, Taken, Version
 
 IMMUTABLE, READ_ONLY = "immutable", "read-only"
@@ -39,6 +39,7 @@ class FolderStore:
             raise BadInput("not the URL of a directory", place=url[:200], mend="file:///PATH")
         self.path = Path(path)
         self._files = files or LocalFiles()
+        self._made: set[Path] = set()
 
     @property
     def url(self) -> str:
@@ -53,6 +54,7 @@ class FolderStore:
     def put(self, name: str, data: bytes | Part, *, until_s: int, once: bool = True) -> None:
         path = self._path(name)
         if path.exists():  # a second version has no place here
+            self._sync_name(path)
             raise Taken("a file of this name is there already", place=str(path))
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
@@ -153,18 +155,25 @@ class FolderStore:
                 write_at(at, piece)
                 at += len(piece)
 
+    def _sync_name(self, path: Path) -> None:
+        """What is there counts as copied from here on; whoever wrote it may not have come to syncing its name."""
+        try:
+            self._make_folder(path.parent)
+            self._files.sync_dir(str(path.parent))
+        except OSError as error:
+            raise Broken("the copy cannot be synced", place=f"{path}: {error.strerror}") from None
+
     def _make_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            if folder != folder.parent:
-                self._make_folder(folder.parent)
-            try:
-                self._files.mkdir(str(folder))
-                self._files.sync_dir(str(folder.parent))
-            except FileExistsError:
-                pass
-            except OSError as error:
-                what = "the directory of the copy cannot be made"
-                raise BadInput(what, place=f"{folder}: {error.strerror}") from None
+        if folder in self._made or (folder.is_dir() and not folder.is_relative_to(self.path)):
+            return
+        if folder != folder.parent:
+            self._make_folder(folder.parent)
+        try:
+            make_dir(self._files, str(folder))
+        except OSError as error:
+            what = "the directory of the copy cannot be made"
+            raise BadInput(what, place=f"{folder}: {error.strerror}") from None
+        self._made.add(folder)
 
     def _path(self, name: str) -> Path:
         if not name or name.startswith("/") or any(part in ("", ".", "..") for part in name.split("/")):
