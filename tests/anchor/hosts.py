@@ -1,4 +1,4 @@
-"""A log with real witnesses: processes of `graven witness serve`, and small servers that answer badly."""
+"""A log with real witnesses, served over HTTP, and small servers that answer badly."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from graven.core.policy import Policy, parse_policy
 from graven.log.verify import Report, verify_directory
 from graven.witness.store import Store
 from graven.witness.witness import make_witness
-from witness.running import InProcess
+from witness.running import InThread
 
 ORIGIN = "example.com/witnessed"
 DEADLINE_MS = 1_500
@@ -105,11 +105,10 @@ def move(host: Host, name: str, url: str) -> None:
 
 @contextmanager
 def witnessed(host: Host, serving: Sequence[str] | None = None, quorum: str = "2") -> Iterator[Host]:
-    """Serve these witnesses (all, if none are named), each in a process of its own, and write the policy."""
+    """Serve these witnesses (all, if none are named), each over HTTP on a thread of its own, and write the policy."""
     with ExitStack() as stack:
         for name in serving if serving is not None else list(host.witnesses):
-            running = stack.enter_context(InProcess(host.witnesses[name][0]))
-            assert running.url, running.line
+            running = stack.enter_context(InThread(host.witnesses[name][0]))
             move(host, name, running.url)
         host.write_policy(quorum)
         yield host

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import threading
 import time
 from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
-from anchor.hosts import DEADLINE_MS, Host, answering, make_host, move, until, witnessed
+from anchor.hosts import Host, answering, make_host, move, until, witnessed
 from graven.anchor import panel
 from graven.app import Log
 from graven.core.errors import Busy, Disproved
@@ -79,10 +80,10 @@ def test_the_log_goes_on_from_any_size_a_witness_stands_at(tmp_path: Path) -> No
 
 def test_one_dead_witness_costs_no_time_and_no_publishing(tmp_path: Path) -> None:
     host = make_host(tmp_path)
-    with witnessed(host, ["w1", "w2"]), host.open() as log:
+    with witnessed(host, ["w1", "w2"]), host.open(witness_deadline_ms=60_000) as log:
         began_s = time.monotonic()
         data = publish(log)
-        assert time.monotonic() - began_s < DEADLINE_MS / 1000
+        assert time.monotonic() - began_s < 30
         assert counted(host, data) == ("w1", "w2")
         assert log.publisher.panel is not None
         rows = {str(row["name"]): row for row in log.publisher.panel.status()}
@@ -108,19 +109,23 @@ def test_a_slow_witness_is_not_waited_for_and_its_answer_is_not_lost(tmp_path: P
     with witnessed(host):
         real = host.witnesses["w3"][2]
 
+        quick = threading.Event()
+        quick.set()
+
         def pass_on(body: bytes) -> tuple[int, bytes]:
+            quick.wait(30)
             got = post(real, body)
             return got.status, got.body
 
-        with answering(pass_on, delay_s=0.6) as url:
+        with answering(pass_on) as url:
             move(host, "w3", url)
             host.write_policy()
             with host.open() as log:
-                began_s = time.monotonic()
+                quick.clear()
                 log.append(list(EVENT))
-                data = log.publish().data
-                assert time.monotonic() - began_s < 0.55
+                data = log.publish().data  # while the third one says nothing yet
                 assert counted(host, data) == ("w1", "w2")
+                quick.set()
                 until(lambda: counted(host, log.publish().data) == ("w1", "w2", "w3"))
                 assert counted(host, host.shown) == ("w1", "w2", "w3")
                 assert log.published.checkpoint.size == log.size
@@ -181,7 +186,7 @@ def test_an_answer_that_drips_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mon
         with host.open(witness_deadline_ms=300, witness_start="go_on") as log:
             began_s = time.monotonic()
             assert counted(host, publish(log)) == ("w1", "w2")
-            assert time.monotonic() - began_s < 3
+            assert time.monotonic() - began_s < 30  # all of it would take 100 s
 
 
 def test_short_of_the_quorum_it_is_published_at_the_deadline_with_an_alarm(
@@ -190,9 +195,13 @@ def test_short_of_the_quorum_it_is_published_at_the_deadline_with_an_alarm(
     host = make_host(tmp_path)
     with witnessed(host, ["w1"]), host.open(witness_start="go_on", witness_deadline_ms=700) as log:
         began_s = time.monotonic()
-        with caplog.at_level(logging.WARNING, "graven"):
+        own = logging.getLogger("graven")  # which a witness in this process has set up to tell nobody else
+        own.addHandler(caplog.handler)
+        try:
             data = publish(log)
-        assert 0.65 <= time.monotonic() - began_s < 3
+        finally:
+            own.removeHandler(caplog.handler)
+        assert time.monotonic() - began_s >= 0.65
         assert host.shown == data and b"witness.invalid/w1" in data
         with pytest.raises(Disproved, match="quorum"):
             counted(host, data)
@@ -247,7 +256,7 @@ def test_required_witnesses_hold_a_tree_back_until_they_are_there(tmp_path: Path
 
 def test_an_unchanged_tree_is_witnessed_again_and_signed_once(tmp_path: Path) -> None:
     host = make_host(tmp_path, ["w1", "w2"])
-    with witnessed(host), host.open(witness_refresh_s=1, interval_ms=50) as log:
+    with witnessed(host), host.open(witness_refresh_s=1, interval_ms=50, witness_deadline_ms=60_000) as log:
         log.append(list(EVENT), wait="published")
         first = host.shown
         until(lambda: host.shown != first)

@@ -106,7 +106,7 @@ def test_a_tree_signed_and_witnessed_but_not_published_is_no_rollback(tmp_path: 
 def test_too_few_witnesses_at_the_start_sign_nothing_unless_told_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("graven.app.start.WITNESSES_WAIT_S", 0.5)
+    monkeypatch.setattr("graven.app.log.WITNESSES_WAIT_S", 0.5)
     host = make_host(tmp_path)
     with witnessed(host, ["w1"]):
         signed = host.signed
@@ -139,7 +139,7 @@ def test_a_server_waits_for_its_witnesses_and_stops_when_told(tmp_path: Path) ->
 def test_a_witness_that_says_nothing_does_not_count_as_one_that_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes
 ) -> None:
-    monkeypatch.setattr("graven.app.start.WITNESSES_WAIT_S", 0.3)
+    monkeypatch.setattr("graven.app.log.WITNESSES_WAIT_S", 0.3)
     host = make_host(tmp_path, ["w1"])
     with answering(lambda _: (status, body)) as url:
         move(host, "w1", url)

@@ -195,7 +195,7 @@ def test_retry_after_is_honoured(server: ScriptedServer, client: Client) -> None
     server.script.append(lambda exchange: exchange.refuse(429, "full", headers={"Retry-After": "1"}, kind="busy"))
     started = time.monotonic()
     client.append({"action": "a"})
-    assert 1.0 <= time.monotonic() - started < 3
+    assert time.monotonic() - started >= 1.0
 
 
 def test_busy_for_too_long_is_said(server: ScriptedServer, quick: None) -> None:

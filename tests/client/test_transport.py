@@ -4,7 +4,6 @@ import logging
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -244,11 +243,16 @@ def test_compression_nobody_asked_for_is_not_undone(server: ScriptedServer) -> N
 
 
 def test_a_server_that_says_nothing_runs_out_of_time(server: ScriptedServer) -> None:
-    server.script.append(lambda _: time.sleep(4))
-    started = time.monotonic()
+    answered = threading.Event()
+
+    def wait(_: Exchange) -> None:
+        answered.wait(60)
+
+    server.script.append(wait)
     with pytest.raises(NoAnswer, match="timed out"):
         ask(transport(server.url, timeout_s=0.2))
-    assert time.monotonic() - started < 3.5
+    assert not answered.is_set()
+    answered.set()
 
 
 def test_an_answer_that_drips_runs_out_of_time(server: ScriptedServer) -> None:
@@ -260,10 +264,8 @@ def test_an_answer_that_drips_runs_out_of_time(server: ScriptedServer) -> None:
             exchange.wfile.write(b"x")
 
     server.script.append(step)
-    started = time.monotonic()
-    with pytest.raises(NoAnswer, match=r"longer than 0\.3 s"):
+    with pytest.raises(NoAnswer, match=r"longer than 0\.3 s"):  # it would never end by itself
         ask(transport(server.url, timeout_s=0.3))
-    assert time.monotonic() - started < 4
     stop.set()
 
 

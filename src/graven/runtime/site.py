@@ -75,7 +75,7 @@ class HttpSite:
             answer = self._pool.request("GET", place, preload_content=False, decode_content=False)
             try:
                 data = b""
-                while len(data) <= size_max and (piece := answer.read(min(_PIECE_SIZE, size_max + 1 - len(data)))):
+                while len(data) <= size_max and (piece := answer.read1(min(_PIECE_SIZE, size_max + 1 - len(data)))):
                     data += piece
                     if time.monotonic() > deadline:
                         raise Broken("the server answers too slowly", place=place)

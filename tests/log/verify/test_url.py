@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -167,10 +168,11 @@ class Dripping(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        for _ in range(20):
-            self.wfile.write(b"x")
-            self.wfile.flush()
-            time.sleep(0.05)
+        with suppress(OSError):  # the other side goes
+            for _ in range(1_200):
+                self.wfile.write(b"x")
+                self.wfile.flush()
+                time.sleep(0.05)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -183,7 +185,7 @@ def test_a_server_that_drips(whole: Tampered, monkeypatch: pytest.MonkeyPatch) -
     with answering(Dripping) as base:
         report = verify_url(base, keys=whole.keys)
     assert report.exit_code == 3
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 class Endless(BaseHTTPRequestHandler):
