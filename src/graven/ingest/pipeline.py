@@ -1,7 +1,8 @@
 """A batch of records on its way to the log: taken apart, recognised, normalised, redacted, encoded, within the
 model's limits.
 
-    record ─ too long? ─ decode ─ container? ─ envelope? ─ type ─ normalise ─ label ─ redact ─ encode
+    record ─ an event already? ─ too long? ─ text, or JSON ─ container? ─ envelope? ─ type ─ normalise ─ label ─ redact
+           ─ encode
 
 Invariants: the order is kept; every record gives at least one event; no record ever raises or harms its neighbours:
 what cannot be read, by whichever fault, becomes one quarantined event (docs/event-model.md), its bytes kept. The same
@@ -28,9 +29,9 @@ from graven.event import (
     quarantine,
 )
 from graven.event.decode import check_event
-from graven.ingest.detect import detect
+from graven.ingest.detect import Detector
 from graven.ingest.envelope import unwrap
-from graven.ingest.normalize import OF_DOORS, SOURCES
+from graven.ingest.normalize import OF_DOORS, SOURCES, plain
 from graven.ingest.record import (
     AROUND_MAX,
     HISTORY,
@@ -50,6 +51,7 @@ NATIVE_TYPE = "graven"
 """The type of a record that already is an event of the model: kept verbatim, without a raw."""
 
 _SPACE = b" \t\r\n"
+_JSON_STARTS = b"{[ \t\r\n"
 _EVENT_MARK = b'"action"'
 _LABEL_CHARS_MAX = 1024
 _ELEMENTS_MAX = 50_000  # of one record that is a list
@@ -78,6 +80,7 @@ class Pipeline:
 
     def __init__(self, sources: Sequence[Normaliser] = SOURCES, *, redactor: Redactor | None = None) -> None:
         self._sources = tuple(sources)
+        self._find = Detector(self._sources).find
         every = (*self._sources, *OF_DOORS)
         self._by_type = {source.TYPE: source for source in reversed(every)}
         self._redactor = redactor
@@ -91,34 +94,36 @@ class Pipeline:
     def run(self, records: Sequence[Record]) -> list[Normalised]:
         """The events of `records`, in order."""
         out: list[Normalised] = []
+        around = _Around()
         for position, record in enumerate(records):
-            self._take(record, position, out, unpacked=False)
+            self._take(record, position, out, around, unpacked=False)
         return out
 
-    def _take(self, record: Record, position: int, out: list[Normalised], *, unpacked: bool) -> None:
+    def _take(self, record: Record, position: int, out: list[Normalised], around: "_Around", *, unpacked: bool) -> None:
         start = len(out)
         try:
+            raw = record.raw
             if record.fault:
                 raise Unparsed(record.fault)
-            if not record.type and _EVENT_MARK in record.raw and (event := _event(record.raw)) is not None:
-                out.append(self._native(record, record.raw, event, position))
+            if not record.type and _EVENT_MARK in raw and (event := _event(raw)) is not None:
+                out.append(self._native(record, raw, event, position))
                 return
-            if len(record.raw) > MAX_EVENT_BYTES:
-                document, elements = None, None if unpacked else unpack(record.raw)
+            if len(raw) > MAX_EVENT_BYTES:
+                document, elements = None, None if unpacked else unpack(raw)
                 if elements is None:
                     raise Unparsed(f"the record is longer than {MAX_EVENT_BYTES} bytes", mend="send less in one record")
             else:
-                document = _document(record.raw)
-                elements = None if unpacked or not _may_hold_records(document) else unpack(record.raw)
+                document = _document(raw)
+                elements = None if unpacked or not _may_hold_records(document) else unpack(raw)
             if elements is not None:
                 if len(elements) > _ELEMENTS_MAX:
                     raise Unparsed(f"the record holds more than {_ELEMENTS_MAX} records", mend="send fewer in one")
-                for number, raw in enumerate(elements):
+                for number, one in enumerate(elements):
                     inner_id = f"{record.id}/{number}" if record.id else ""
-                    inner = Record(raw, record.type, record.around, inner_id, record.otherwise)
-                    self._take(inner, position, out, unpacked=True)
+                    inner = Record(one, record.type, record.around, inner_id, record.otherwise)
+                    self._take(inner, position, out, around, unpacked=True)
                 return
-            self._read(record, document, position, out)
+            self._read(record, document, position, out, around)
         except Unparsed as unparsed:
             del out[start:]
             out.append(self._quarantine(record, position, unparsed))
@@ -131,12 +136,15 @@ class Pipeline:
             bad = Unparsed(f"the parser failed: {type(fault).__name__}", mend="report it, with the record if you may")
             out.append(self._quarantine(record, position, bad))
 
-    def _read(self, record: Record, document: Document, position: int, out: list[Normalised]) -> None:
+    def _read(
+        self, record: Record, document: Document, position: int, out: list[Normalised], around: "_Around"
+    ) -> None:
         said: Mapping[str, str] = record.around
         if isinstance(document, dict):
             inside, more = unwrap(document)
             if inside is not document:
-                document, said = inside, {**said, **more}
+                document = inside
+                said = {**said, **more} if more else said
         source = self._source(record, document)
         if source is None:
             piece = record.raw.strip(_SPACE)
@@ -145,10 +153,11 @@ class Pipeline:
         events = source.normalise(record, document)
         if not events or len(events) > _EVENTS_MAX:
             raise Unparsed("the record holds no event" if not events else "the record holds too many events")
+        labels, about = around.labels(said), self._about[source.TYPE]
         for number, event in enumerate(events):
             if event.id is None and record.id:
                 event.id = record.id if len(events) == 1 else f"{record.id}/{number}"
-            out.append(self._finish(event, record.raw, source.TYPE, said, position))
+            out.append(self._finish(event, record.raw, about, labels, position))
 
     def _source(self, record: Record, document: Document) -> Normaliser | None:
         """None: the record is an event of the model already."""
@@ -158,12 +167,14 @@ class Pipeline:
             if (source := self._by_type.get(record.type)) is None:
                 raise Unparsed("the stated source type is not known", mend="`graven parse --help` lists the types")
             return source
-        found = detect(document, self._sources)
+        found = self._find(document)
         if found is None:
             if isinstance(document, dict) and isinstance(document.get("action"), str):
                 return None
             if (source := self._by_type.get(record.otherwise)) is not None:
                 return source
+            if isinstance(document, str):
+                return plain
             raise Unparsed("no source type recognises the record", mend="state its type, or add a mapping for it")
         return found
 
@@ -185,15 +196,16 @@ class Pipeline:
                 return Normalised(sealed, None, event.id, NATIVE_TYPE, "", event.class_, True, position)
         return Normalised(piece, None, event.id, NATIVE_TYPE, "", event.class_, False, position)
 
-    def _finish(self, event: Event, raw: bytes, type_: str, said: Mapping[str, str], position: int) -> Normalised:
-        about = self._about[type_]
-        labels = {"graven.type": about[0], "graven.parser": about[1]}
+    def _finish(self, event: Event, raw: bytes, about: tuple[str, str], said: "_Labels", position: int) -> Normalised:
+        type_, parser = about
+        labels = {"graven.type": type_, "graven.parser": parser}
         if event.labels:
             labels.update(event.labels)
-        if said:
-            _label(labels, said, passing=event.id is None)
-            if event.time is None and "time" in said:
-                event.time = read_time(said["time"])
+        for key, value in said.all if event.id is None else said.lasting:
+            if key not in labels:
+                labels[key] = value
+        if event.time is None and said.time:
+            event.time = read_time(said.time)
         event.labels = labels
         if event.id is not None:
             event.id = _bounded_id(event.id)
@@ -207,7 +219,8 @@ class Pipeline:
         raw = record.raw
         tried = record.type if record.type in self._by_type else UNKNOWN_TYPE
         labels = {"graven.type": tried}
-        _label(labels, record.around, passing=True)
+        for key, value in _Labels(record.around).all:
+            labels.setdefault(key, value)
         fault: Fault = {"position": position, "path": bad.path, "what": bad.reason, "mend": bad.mend}
         whole = (record.size_bytes, record.sha256) if record.sha256 else None
         event, kept = quarantine(raw, position=position, fault=fault, labels=labels, whole=whole)
@@ -234,9 +247,34 @@ def _event(raw: bytes) -> Event | None:
     return event
 
 
+class _Labels:
+    """What surrounds a record, as labels within bounds: `all` of it; `lasting`, without what says only how it came."""
+
+    __slots__ = ("all", "lasting", "time")
+
+    def __init__(self, said: Mapping[str, str]) -> None:
+        entries = list(said.items())[:AROUND_MAX] if len(said) > AROUND_MAX else said.items()
+        self.all = [(key[:128], value[:_LABEL_CHARS_MAX]) for key, value in entries]
+        self.lasting = [entry for entry in self.all if not entry[0].startswith(_PASSING)]
+        self.time = said.get("time", "")
+
+
+class _Around:
+    """The labels of the records of one run. Most of a request's share what surrounds them: it is read once."""
+
+    def __init__(self) -> None:
+        self._of: Mapping[str, str] | None = None
+        self._labels = _Labels({})
+
+    def labels(self, said: Mapping[str, str]) -> _Labels:
+        if said is not self._of:
+            self._of, self._labels = said, _Labels(said)
+        return self._labels
+
+
 def _document(raw: bytes) -> Document:
     """JSON if it is an object, an array or a JSON text; else the text of the record."""
-    if raw[:1] == b"{" or raw.lstrip(_SPACE)[:1] in (b"{", b"["):
+    if raw[:1] in _JSON_STARTS and raw.lstrip(_SPACE)[:1] in (b"{", b"["):
         try:
             return _DECODE(raw)
         except UnicodeDecodeError:
@@ -256,14 +294,6 @@ def _may_hold_records(document: Document) -> bool:
     )
 
 
-def _label(labels: dict[str, str], said: Mapping[str, str], *, passing: bool) -> None:
-    for count, (key, value) in enumerate(said.items()):
-        if count == AROUND_MAX:
-            break
-        if passing or not key.startswith(_PASSING):
-            labels.setdefault(key[:128], value if len(value) <= _LABEL_CHARS_MAX else value[:_LABEL_CHARS_MAX])
-
-
 def _bounded_id(id_: str) -> str | None:
     """An id that fits the model: a longer one is replaced by its digest."""
     if len(id_) <= ID_BYTES_MAX and (id_.isascii() or len(id_.encode()) <= ID_BYTES_MAX):
@@ -274,8 +304,11 @@ def _bounded_id(id_: str) -> str | None:
 def _encode(event: Event) -> bytes:
     """The bytes, within the model's limits; what does not fit under `data` is in the raw record alone, and said so."""
     encoded = encode_event(event)
-    brackets = len(encoded) - len(encoded.replace(b"{", b"").replace(b"[", b""))  # three times as fast as count()
-    if len(encoded) <= _LONG_BYTES and brackets <= DEPTH_MAX:
+    size = len(encoded)
+    if size <= _LONG_BYTES and (
+        (event.data is None and not event.changes)  # free JSON can be deep; the rest of the model cannot
+        or size - len(encoded.replace(b"{", b"").replace(b"[", b"")) <= DEPTH_MAX  # three times as fast as count()
+    ):
         return encoded
     try:
         decode_event(encoded)

@@ -5,8 +5,9 @@ The document they are given is the record decoded once: whatever JSON it holds, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from graven.check.words import HISTORY
 from graven.event import Event
@@ -41,8 +42,7 @@ Document = Any
 """JSON as msgspec decodes it, or the text of a record that is not JSON. What it holds is the sender's choice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """One record as it arrived at a door.
 
     `raw`: the smallest slice of the request or file that holds it. `type`: the source type stated by sender, door or
@@ -57,7 +57,7 @@ class Record:
 
     raw: bytes
     type: str = ""
-    around: Mapping[str, str] = field(default_factory=dict)
+    around: Mapping[str, str] = {}
     id: str = ""
     otherwise: str = ""
     fault: str = ""
@@ -65,8 +65,7 @@ class Record:
     sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Normalised:
+class Normalised(Struct, frozen=True, gc=False):
     """One event made of a record; a record may give several, each with the same raw.
 
     `event`: JSON in the event model. `raw`: the producer's bytes, as redaction left them; None where the record already

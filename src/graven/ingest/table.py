@@ -53,6 +53,12 @@ class Match:
     lacks: tuple[str, ...] = ()
     score: int = LIKELY
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """One of these an object must have to be of this type."""
+        path = next(iter((*self.has, *self.equals)), "")
+        return frozenset({path, path.partition(".")[0]})
+
     def __call__(self, document: Document) -> int:
         if not isinstance(document, dict) or not (self.has or self.equals):
             return NO
@@ -124,6 +130,10 @@ class Table:
     @property
     def VERSION(self) -> int:  # noqa: N802
         return self.version
+
+    @property
+    def KEYS(self) -> frozenset[str]:  # noqa: N802
+        return self.match.keys
 
     def recognise(self, document: Document, /) -> int:
         """The score of `match`, or NO."""

@@ -31,6 +31,11 @@ def read_time(value: object) -> datetime | None:
                 return datetime.fromisoformat(value)
             except ValueError:
                 return None
+        if 21 < len(value) < 28 and value[19] == "." and value[10] == "T" and value[-1] == "Z" and value[5] in "01":
+            try:
+                return datetime.fromisoformat(value)
+            except ValueError:
+                pass
         return _read_text(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

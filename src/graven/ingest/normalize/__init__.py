@@ -27,6 +27,7 @@ from graven.ingest.normalize import (
     otel,
     pam,
     pgaudit,
+    plain,
     postgresql,
     salesforce,
     slack,
@@ -86,5 +87,5 @@ SOURCES: tuple[Normaliser, ...] = (
 maybe.
 """
 
-OF_DOORS: tuple[Normaliser, ...] = (cloudevents, otel)
-"""Types that only the door knows by which a record came: stated by it, never looked for."""
+OF_DOORS: tuple[Normaliser, ...] = (cloudevents, otel, plain)
+"""Types that are never looked for: the door knows them by which a record came; and text that nothing recognises."""

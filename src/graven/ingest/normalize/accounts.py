@@ -4,15 +4,18 @@ kin."""
 import re
 
 from graven.event.model import Event
-from graven.ingest.normalize.host_line import Rule, apply_rules, fits_program, plain_event, read_line
+from graven.ingest.normalize.host_line import fits_program, plain_event, read_line
+from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import Document, Record, Unparsed
 
 __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "accounts"
 VERSION = 1
+KEYS = frozenset({"MESSAGE"})
+LINES = True
 
-_PROGRAMS = frozenset(
+PROGRAMS = frozenset(
     [
         "useradd",
         "usermod",
@@ -40,7 +43,7 @@ _PROGRAMS = frozenset(
 )
 _USER = r"'(?P<target_user>[^']{1,256})'"
 _GROUP = r"'(?P<target_group>[^']{1,256})'"
-_RULES = (
+_RULES = Rules(
     Rule(
         re.compile(
             r"new user: name=(?P<target_user>[^,]+), UID=(?P<new_uid>\d+), GID=(?P<new_gid>\d+), home=(?P<home>[^,]*),"
@@ -131,11 +134,11 @@ _RULES = (
 
 
 def recognise(document: Document) -> int:
-    return fits_program(document, _PROGRAMS, ("new user: name=", "new group: name=", "delete user '"))
+    return fits_program(document, PROGRAMS, ("new user: name=", "new group: name=", "delete user '"))
 
 
 def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of an account tool", mend="send its lines as text, or as journald's JSON")
-    return [apply_rules(_RULES, line) or plain_event(line, category="permission")]
+    return [_RULES.event(line) or plain_event(line, category="permission")]

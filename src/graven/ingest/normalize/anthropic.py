@@ -11,6 +11,7 @@ from graven.ingest.table import Match, Table, Words
 
 TYPE = "anthropic-compliance"
 VERSION = 1
+KEYS = frozenset({"created_at"})
 
 _TABLE = Table(
     type=TYPE,

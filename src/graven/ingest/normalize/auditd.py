@@ -23,6 +23,9 @@ __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "auditd"
 VERSION = 1
+KEYS = frozenset({"raw_msg"})
+LINES = True
+MARKS = ("audit(", "type=")
 
 _LINES_MAX = 2_000
 _UNSET = frozenset({"4294967295", "-1", "unset", "?"})

@@ -12,6 +12,7 @@ from graven.ingest.table import Match, Table, Words
 
 TYPE = "auth0"
 VERSION = 1
+KEYS = frozenset({"date"})
 
 _TABLE = Table(
     type=TYPE,

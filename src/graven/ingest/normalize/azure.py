@@ -54,6 +54,9 @@ def recognise(document: Document) -> int:
     """By an operation on a resource of a subscription."""
     if not isinstance(document, dict):
         return NO
+    names = "".join(document).replace("_", "").replace("-", "").lower()
+    if "operationname" not in names or "resourceid" not in names:  # cheaper than to look each key up
+        return NO
     entry = loose(document)
     operation, resource = _value(entry.get("operationname")), text(entry.get("resourceid"))
     if operation is None or resource is None:

@@ -18,6 +18,9 @@ from graven.ingest.words import category_of, verb_of
 
 TYPE = "bitbucket-audit"
 VERSION = 1
+KEYS = frozenset({"auditType"})
+LINES = True
+MARKS = (" | ",)
 
 _FIELDS = 8
 _DECODE = msgspec.json.Decoder().decode

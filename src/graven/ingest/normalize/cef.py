@@ -23,6 +23,9 @@ __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "cef"
 VERSION = 1
+KEYS: frozenset[str] = frozenset()
+LINES = True
+MARKS = ("CEF:", "LEEF:")
 
 _FIELDS_MAX = 512
 _START_WITHIN = 300

@@ -18,6 +18,7 @@ from graven.ingest.times import read_time
 
 TYPE = "aws-cloudtrail"
 VERSION = 1
+KEYS = frozenset({"eventName"})
 
 _TARGETS_MAX = 32
 _CACHED_CHARS = 128  # what a cache may hold of words that a sender chooses; no name or source of AWS is as long

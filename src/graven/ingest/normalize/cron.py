@@ -3,17 +3,20 @@
 import re
 
 from graven.event.model import Event
-from graven.ingest.normalize.host_line import Rule, apply_rules, fits_program, plain_event, read_line
+from graven.ingest.normalize.host_line import fits_program, plain_event, read_line
+from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import Document, Record, Unparsed
 
 __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "cron"
 VERSION = 1
+KEYS = frozenset({"MESSAGE"})
+LINES = True
 
-_PROGRAMS = frozenset({"CRON", "cron", "crond", "crontab", "anacron", "atd", "CROND"})
+PROGRAMS = frozenset({"CRON", "cron", "crond", "crontab", "anacron", "atd", "CROND"})
 _WHO = r"\((?P<user>[^)]{1,256})\)"
-_RULES = (
+_RULES = Rules(
     Rule(re.compile(rf"{_WHO} CMD \((?P<command>.*)\)\Z", re.DOTALL), "CMD", "execute", "execution", "success"),
     Rule(
         re.compile(rf"{_WHO} (?P<word>CMDEND|CMDOUT) \((?P<command>.*)\)\Z", re.DOTALL),
@@ -36,11 +39,11 @@ _RULES = (
 
 
 def recognise(document: Document) -> int:
-    return fits_program(document, _PROGRAMS, ())
+    return fits_program(document, PROGRAMS, ())
 
 
 def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of cron", mend="send cron's lines as text, or as journald's JSON")
-    return [apply_rules(_RULES, line) or plain_event(line)]
+    return [_RULES.event(line) or plain_event(line)]

@@ -11,6 +11,7 @@ from graven.ingest.table import Match, Table, Words
 
 TYPE = "databricks-audit"
 VERSION = 1
+KEYS = frozenset({"userIdentity"})
 
 _TABLE = Table(
     type=TYPE,

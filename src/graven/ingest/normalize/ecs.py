@@ -13,6 +13,7 @@ __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "ecs"
 VERSION = 1
+KEYS = frozenset({"@timestamp"})
 
 _CATEGORIES: dict[str, Category] = {
     "authentication": "authentication", "session": "authentication", "iam": "permission",

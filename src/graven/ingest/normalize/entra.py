@@ -29,6 +29,7 @@ from graven.ingest.words import category_of, verb_of
 
 TYPE = "entra-id"
 VERSION = 1
+KEYS = frozenset({"resourceId", "category", "properties", "initiatedBy", "createdDateTime"})
 
 _CHANGES_MAX = 100
 _SIGN_INS = frozenset(

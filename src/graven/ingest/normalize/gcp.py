@@ -28,6 +28,7 @@ from graven.ingest.words import category_of, verb_of
 
 TYPE = "gcp-audit"
 VERSION = 1
+KEYS = frozenset({"protoPayload", "protopayload", "logName", "logname"})
 
 _TAKEN = frozenset(("insertId", "insertid", "logName", "logname", "timestamp", "severity", "textPayload"))
 _SEVERITIES = {

@@ -18,6 +18,7 @@ from graven.ingest.words import category_of, verb_of
 
 TYPE = "github"
 VERSION = 1
+KEYS = frozenset({"sender", "action"})
 
 _CHANGES_MAX = 100
 _TAKEN = frozenset(

@@ -1,32 +1,39 @@
-"""One line a host's program wrote: who wrote it, when, and what it says; and rules that read what it says.
+"""One line a host's program wrote: who wrote it, when, and what it says. What it means, `rules` and its program know.
 
-The line may come as syslog wrote it (any header `parse_header` knows), as journald's JSON, or bare. A `Rule` is a
-pattern whose named groups are fields of the event, so that a program's messages are a table:
-
-    user → actor.name      uid → actor.id       credential → actor.credential     session → actor.session
-    ip → origin.ip         device → origin.device       reason → reason
-    target_user, target_group, target_host, target_file → a target of that type
-    word → the action alone      all other groups → data
+The line may come as syslog wrote it (any header `parse_header` knows), as journald's JSON, or bare.
 
 A line names no year and often no zone. Both are taken from `around` ("time": when the line was met; "zone": an
 offset), and the label `graven.time_assumed` says what was assumed; without them such a line has no time, and the label
 `syslog.timestamp` keeps what was written.
+
+A busy log's lines come through here one by one, so nothing is looked for that a cheaper look rules out.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
-from graven.event.model import Actor, Category, Event, Origin, Outcome, Target, Verb
+from msgspec import Struct
+
+from graven.event.model import Category, Event, Target
 from graven.ingest.fields import TEXT_MAX, text
-from graven.ingest.protocol.syslog_header import Header, parse_header
+from graven.ingest.protocol.syslog_header import PRIORITIES, Header, parse_header
 from graven.ingest.record import LIKELY, NO, SURE, Record
 from graven.ingest.times import read_time
 
-__all__ = ["HostLine", "Rule", "apply_rules", "fits_program", "head_of", "plain_event", "read_line", "said"]
+__all__ = [
+    "HostLine",
+    "fits_program",
+    "head_of",
+    "is_said",
+    "message_of",
+    "plain_event",
+    "program_of",
+    "read_line",
+    "said",
+    "targets_of",
+    "unrepeated",
+]
 
 _NOTHING = frozenset({"", "-", "?", "(null)", "(none)", "null", "N/A", "n/a", "unset"})
 _MONTHS = {
@@ -38,7 +45,6 @@ _ZONE = re.compile(r"([+-])(\d\d):?(\d\d)", re.ASCII)
 _REPEATED = re.compile(r"message repeated (\d{1,9}) times: \[ ?(.*)\]\Z", re.DOTALL | re.ASCII)
 _PAM = re.compile(r"pam_\w{1,64}\(")
 _FUTURE_DAYS_MAX = 2
-_TARGETS = ("user", "group", "host", "file")
 _JOURNAL_LABELS = {
     "_SYSTEMD_UNIT": "journald.unit",
     "_COMM": "journald.comm",
@@ -49,8 +55,7 @@ _JOURNAL_LABELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HostLine:
+class HostLine(Struct, frozen=True):
     """What was read of a line, apart from what its message means."""
 
     app: str
@@ -59,25 +64,18 @@ class HostLine:
     procid: str = ""
     time: datetime | None = None
     id: str | None = None
-    labels: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One message a program writes. `action` and `reason` may name groups in braces."""
-
-    pattern: "re.Pattern[str]"
-    action: str
-    verb: Verb
-    category: Category
-    outcome: Outcome | None = None
-    reason: str = ""
+    labels: dict[str, str] = {}
 
 
 def said(value: object) -> str | None:
     """`value` as text; None for the many ways programs say nothing (`-`, `?`, `(null)`, `(none)`)."""
     found = text(value)
     return None if found is None or found.strip() in _NOTHING else found
+
+
+def is_said(value: str) -> bool:
+    """Whether `said` would give a text for it."""
+    return (value if len(value) <= TEXT_MAX else value[:TEXT_MAX]).strip() not in _NOTHING
 
 
 def head_of(document: object) -> Header | None:
@@ -92,13 +90,20 @@ def head_of(document: object) -> Header | None:
     return None
 
 
+def program_of(line: str) -> str:
+    """The program that the header of a text names, without its path; "" where it names none."""
+    return _base(_parse(line).app)
+
+
 def fits_program(document: object, programs: frozenset[str], starts: tuple[str, ...]) -> int:
     """SURE for a line of one of `programs`; LIKELY for a bare message that starts as theirs do."""
     head = head_of(document)
     if head is None:
         return NO
-    if head.app:
-        return SURE if _base(head.app) in programs and not _PAM.match(head.message) else NO
+    if app := head.app:
+        if (app if "/" not in app else _base(app)) not in programs:
+            return NO
+        return NO if head.message.startswith("pam_") and _PAM.match(head.message) else SURE
     return LIKELY if head.form == "" and head.message.startswith(starts) else NO
 
 
@@ -111,20 +116,20 @@ def read_line(record: Record, document: object) -> HostLine | None:
     app = head.app or around.get("syslog.app", "")
     hostname = head.hostname or around.get("syslog.hostname", "")
     procid = head.procid or around.get("syslog.procid", "")
-    labels = {
-        name: value[:TEXT_MAX]
-        for name, value in (
-            ("syslog.hostname", hostname),
-            ("syslog.app", app),
-            ("syslog.procid", procid),
-            ("syslog.msgid", head.msgid),
-            ("syslog.facility", head.facility),
-            ("syslog.severity", head.severity),
-        )
-        if value
-    }
-    for name, value in head.structured.items():
-        labels[f"syslog.sd.{name}"] = value[:TEXT_MAX]
+    labels: dict[str, str] = {}
+    if hostname:
+        labels["syslog.hostname"] = hostname[:TEXT_MAX]
+    if app:
+        labels["syslog.app"] = app[:TEXT_MAX]
+    if procid:
+        labels["syslog.procid"] = procid[:TEXT_MAX]
+    if head.msgid:
+        labels["syslog.msgid"] = head.msgid
+    if head.priority is not None:
+        labels["syslog.facility"], labels["syslog.severity"] = PRIORITIES[head.priority]
+    if head.structured:
+        for name, value in head.structured.items():
+            labels[f"syslog.sd.{name}"] = value[:TEXT_MAX]
     time, id_ = None, None
     if isinstance(document, dict):
         time = read_time(text(document.get("__REALTIME_TIMESTAMP") or document.get("_SOURCE_REALTIME_TIMESTAMP")))
@@ -132,7 +137,10 @@ def read_line(record: Record, document: object) -> HostLine | None:
         id_ = id_ if id_ is not None and len(id_) <= 256 else None
         labels |= {label: found for key, label in _JOURNAL_LABELS.items() if (found := text(document.get(key)))}
     elif stamp := head.timestamp or around.get("syslog.timestamp", ""):
-        time, assumed = _when(stamp, around.get("time", ""), around.get("zone", ""))
+        if stamp[-1] == "Z" and stamp[4:5] == "-":  # says all of it
+            time, assumed = read_time(stamp), ""
+        else:
+            time, assumed = _when(stamp, around.get("time", ""), around.get("zone", ""))
         if assumed:
             labels["graven.time_assumed"] = assumed
         if time is None or assumed:
@@ -140,27 +148,36 @@ def read_line(record: Record, document: object) -> HostLine | None:
     return HostLine(_base(app), head.message, hostname, procid, time, id_, labels)
 
 
-def apply_rules(rules: Sequence[Rule], line: HostLine, *, message: str | None = None) -> Event | None:
-    """The event of the first rule whose pattern the message begins with; None if there is none."""
-    said_ = line.message if message is None else message
-    count = None
-    if repeated := _REPEATED.match(said_):
-        count, said_ = int(repeated[1]), repeated[2].rstrip()
-    said_ = said_.strip()
-    for rule in rules:
-        if found := rule.pattern.match(said_):
-            event = _event(rule, {name: value for name, value in found.groupdict().items() if value}, line)
-            event.count = count
-            return event
-    return None
+def unrepeated(message: str) -> tuple[str, int | None]:
+    """(what was said, how often, where syslogd says that it was said more than once)."""
+    if message.startswith("message repeated ") and (repeated := _REPEATED.match(message)):
+        return repeated[2].strip(), int(repeated[1])
+    return message.strip(), None
 
 
 def plain_event(line: HostLine, *, category: Category = "system", action: str = "") -> Event:
     """The event of a message that no rule knows: the program's name is all that is known of the action."""
-    event = Event(action=action or line.app or "syslog", verb="other", category=category)
-    if repeated := _REPEATED.match(line.message.strip()):
-        event.count = int(repeated[1])
-    return _finish(event, line)
+    return Event(
+        id=line.id,
+        time=line.time,
+        action=action or line.app or "syslog",
+        verb="other",
+        category=category,
+        targets=targets_of(line),
+        message=message_of(line),
+        count=unrepeated(line.message.strip())[1],
+        labels=line.labels or None,
+    )
+
+
+def message_of(line: HostLine) -> str | None:
+    """What the line says, as an event has it."""
+    return line.message.strip()[:TEXT_MAX] or None
+
+
+def targets_of(line: HostLine) -> list[Target] | None:
+    """The host: what an act on no other thing acted upon."""
+    return [Target(type="host", name=line.hostname)] if line.hostname else None
 
 
 @lru_cache(maxsize=16)
@@ -169,54 +186,11 @@ def _parse(line: str) -> Header:
     return parse_header(line)
 
 
-def _event(rule: Rule, groups: dict[str, str], line: HostLine) -> Event:
-    left = {name: value for name, value in groups.items() if said(value) is not None}
-    action = rule.action.format_map(_Named(groups))
-    actor: dict[str, Any] = {"name": left.pop("user", None), "id": left.pop("uid", None)}
-    actor |= {"credential": left.pop("credential", None), "session": left.pop("session", None)}
-    if any(actor.values()):
-        actor["type"] = "user"
-    ip, device = left.pop("ip", None), left.pop("device", None)
-    if ip is None and device is not None and (":" in device or device.replace(".", "").isdigit()):
-        ip, device = device, None
-    left.pop("word", None)  # stands in the action
-    reason = left.pop("reason", None) or rule.reason.format_map(_Named(groups)) or None
-    targets = [
-        Target(type=kind, name=name) for kind in _TARGETS if (name := left.pop(f"target_{kind}", None)) is not None
-    ]
-    event = Event(
-        action=action,
-        verb=rule.verb,
-        category=rule.category,
-        outcome=rule.outcome,
-        actor=Actor(**actor) if any(actor.values()) else None,
-        targets=targets or None,
-        origin=Origin(ip=ip, device=device) if ip or device else None,
-        reason=reason,
-        data=left or None,
-    )
-    return _finish(event, line)
-
-
-def _finish(event: Event, line: HostLine) -> Event:
-    event.id, event.time, event.labels = line.id, line.time, line.labels or None
-    event.message = line.message.strip()[:TEXT_MAX] or None
-    if event.targets is None and line.hostname:
-        event.targets = [Target(type="host", name=line.hostname)]
-    return event
-
-
-class _Named(dict[str, str]):
-    """A group that did not take part is empty."""
-
-    def __missing__(self, key: str) -> str:
-        return ""
-
-
 def _base(app: str) -> str:
     return app.rpartition("/")[2]
 
 
+@lru_cache(maxsize=256)  # a busy log has many lines a second, and writes whole seconds
 def _when(stamp: str, met: str, zone: str) -> tuple[datetime | None, str]:
     """(the moment, what was assumed to know it)."""
     offset = _offset(zone)

@@ -12,6 +12,7 @@ TYPE = "json"
 VERSION = 1
 
 _ACTION = ("action", "event_type", "eventType", "event_name", "eventName", "operation", "activity", "event", "type")
+KEYS = frozenset(_ACTION)
 _TIME = ("time", "timestamp", "@timestamp", "ts", "created_at", "createdAt", "date", "datetime", "eventTime")
 _ACTOR = ("actor.id", "user.id", "user_id", "userId", "actor_id", "uid", "actor.login", "user.name", "username", "user",
           "actor", "operator", "login", "email", "principal", "subject")  # fmt: skip

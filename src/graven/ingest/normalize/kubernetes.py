@@ -15,6 +15,7 @@ from graven.ingest.times import read_time
 
 TYPE = "kubernetes-audit"
 VERSION = 1
+KEYS = frozenset({"verb"})
 
 _TAKEN = frozenset(
     ("auditID", "stage", "stageTimestamp", "verb", "objectRef", "sourceIPs", "userAgent", "kind", "apiVersion",

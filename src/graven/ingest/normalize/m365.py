@@ -26,6 +26,7 @@ from graven.ingest.words import category_of, verb_of
 
 TYPE = "microsoft-365"
 VERSION = 1
+KEYS = frozenset({"Operation"})
 
 _TAKEN = frozenset(
     ("Id", "CreationTime", "Operation", "UserId", "ResultStatus", "ClientIP", "OrganizationId", "ObjectId")

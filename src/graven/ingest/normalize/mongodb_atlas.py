@@ -8,6 +8,7 @@ from graven.ingest.table import Match, Table, TargetRule, Words
 
 TYPE = "mongodb-atlas"
 VERSION = 1
+KEYS = frozenset({"eventTypeName"})
 
 _TABLE = Table(
     type=TYPE,

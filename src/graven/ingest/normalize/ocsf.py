@@ -28,6 +28,7 @@ __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "ocsf"
 VERSION = 1
+KEYS = frozenset({"class_uid"})
 
 _CATEGORIES: dict[int, Category] = {
     1: "system",

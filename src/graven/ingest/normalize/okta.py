@@ -11,6 +11,7 @@ from graven.ingest.table import Match, Table, TargetRule, Words
 
 TYPE = "okta"
 VERSION = 1
+KEYS = frozenset({"eventType", "eventtype"})
 
 _TABLE = Table(
     type=TYPE,

@@ -10,6 +10,7 @@ from graven.ingest.table import Match, Table, TargetRule
 
 TYPE = "onelogin"
 VERSION = 1
+KEYS = frozenset({"event_type_id"})
 
 _TABLE = Table(
     type=TYPE,

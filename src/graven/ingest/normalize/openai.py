@@ -11,6 +11,7 @@ from graven.ingest.table import Match, Table, Words
 
 TYPE = "openai-audit"
 VERSION = 1
+KEYS = frozenset({"object", "effective_at"})
 
 _TABLE = Table(
     type=TYPE,

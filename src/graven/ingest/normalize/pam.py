@@ -3,13 +3,17 @@
 import re
 
 from graven.event.model import Actor, Event, Origin, Target
-from graven.ingest.normalize.host_line import HostLine, Rule, apply_rules, head_of, plain_event, read_line, said
+from graven.ingest.normalize.host_line import HostLine, head_of, plain_event, read_line, said
+from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import LIKELY, NO, SURE, Document, Record, Unparsed
 
 __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "pam"
 VERSION = 1
+KEYS = frozenset({"MESSAGE"})
+LINES = True
+MARKS = ("pam_", "authentication failure")
 
 _MODULE = re.compile(
     r"(?P<module>pam_\w{1,64})\((?P<service>[^():]{1,128}):(?P<facet>[\w-]{1,32})\): (?P<rest>.*)\Z", re.DOTALL
@@ -17,7 +21,7 @@ _MODULE = re.compile(
 _PAIR = re.compile(r"(?<!\S)(logname|uid|euid|tty|ruser|rhost|user)=(\S*)")
 _WHO = r"(?P<target_user>[^\s(]+)(?:\(uid=(?P<target_uid>\d+)\))?"
 _BY = r"(?: by (?P<user>[^\s(]+)?\(uid=(?P<uid>\d+)\))?"
-_RULES = (
+_RULES = Rules(
     Rule(
         re.compile(rf"session opened for user {_WHO}{_BY}"),
         "session opened", "login", "authentication", "success",
@@ -83,7 +87,7 @@ def normalise(record: Record, document: Document) -> list[Event]:
     if _counts_failures(rest):
         event = _failure(line, rest)
     else:
-        event = apply_rules(_RULES, line, message=rest) or plain_event(
+        event = _RULES.event(line, rest) or plain_event(
             line, category="authentication", action=found["module"] if found else "pam"
         )
     if found:

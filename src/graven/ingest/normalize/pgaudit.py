@@ -18,6 +18,9 @@ __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "pgaudit"
 VERSION = 1
+KEYS = frozenset({"error_severity"})
+LINES = True
+MARKS = ("AUDIT: ",)
 
 _START = re.compile(r"AUDIT: (?:SESSION|OBJECT),\d{1,20},\d{1,20},")
 _TRANSCRIPT = "psql"

@@ -10,8 +10,8 @@ from typing import Any
 
 from graven.event.model import Actor, Category, Correlation, Event, Origin, Scope, Severity, Target, Verb
 from graven.ingest.fields import TEXT_MAX, text
-from graven.ingest.normalize.host_line import Rule
 from graven.ingest.normalize.postgresql_line import LEVELS, read_entry
+from graven.ingest.normalize.rules import Rule
 from graven.ingest.record import LIKELY, NO, SURE, Document, Record, Unparsed
 from graven.ingest.times import read_time
 
@@ -19,6 +19,9 @@ __all__ = ["TYPE", "VERSION", "base_event", "kind_of_command", "normalise", "rec
 
 TYPE = "postgresql"
 VERSION = 1
+KEYS = frozenset({"error_severity"})
+LINES = True
+MARKS = (":  ", ",")
 
 AUDIT_START = "AUDIT: "
 _TEXT = re.compile(rf"[^\n]{{0,512}}?\b(?:{'|'.join(LEVELS)}|DETAIL|HINT|STATEMENT|CONTEXT|QUERY):  ")

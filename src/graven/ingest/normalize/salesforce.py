@@ -15,6 +15,7 @@ from graven.ingest.words import category_of, verb_of
 
 TYPE = "salesforce"
 VERSION = 1
+KEYS = frozenset({"EVENT_TYPE", "EventIdentifier", "EventDate"})
 
 _ACTIONS = {
     "login": ("login", "authentication"), "loginas": ("login", "authentication"),

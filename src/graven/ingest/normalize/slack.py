@@ -14,6 +14,7 @@ from graven.ingest.table import Match, Table, Words
 
 TYPE = "slack-audit"
 VERSION = 1
+KEYS = frozenset({"entity"})
 
 _TABLE = Table(
     type=TYPE,

@@ -8,6 +8,7 @@ from graven.ingest.table import Match, Table, Words
 
 TYPE = "snowflake-login"
 VERSION = 1
+KEYS = frozenset({"EVENT_TYPE"})
 
 _TABLE = Table(
     type=TYPE,

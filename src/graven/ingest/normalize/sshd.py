@@ -7,15 +7,18 @@ in the line, never the first.
 import re
 
 from graven.event.model import Event
-from graven.ingest.normalize.host_line import Rule, apply_rules, fits_program, plain_event, read_line
+from graven.ingest.normalize.host_line import fits_program, plain_event, read_line
+from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import Document, Record, Unparsed
 
 __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "sshd"
 VERSION = 1
+KEYS = frozenset({"MESSAGE"})
+LINES = True
 
-_PROGRAMS = frozenset({"sshd", "sshd-session", "sshd-auth"})
+PROGRAMS = frozenset({"sshd", "sshd-session", "sshd-auth"})
 _STARTS = ("Accepted ", "Failed password for ", "Failed publickey for ", "Invalid user ", "Received disconnect from ")
 
 _FROM = r"from (?P<ip>\S+) port (?P<port>\d+)"
@@ -26,7 +29,7 @@ def _re(pattern: str) -> "re.Pattern[str]":
     return re.compile(pattern, re.ASCII | re.DOTALL)
 
 
-_RULES = (
+_RULES = Rules(
     Rule(
         _re(
             rf"Accepted (?P<method>\S+) for (?P<user>\S+) {_FROM} *(?P<protocol>ssh\d)?"
@@ -135,11 +138,11 @@ _RULES = (
 
 
 def recognise(document: Document) -> int:
-    return fits_program(document, _PROGRAMS, _STARTS)
+    return fits_program(document, PROGRAMS, _STARTS)
 
 
 def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of sshd", mend="send sshd's lines as text, or as journald's JSON")
-    return [apply_rules(_RULES, line) or plain_event(line, category="authentication", action="sshd")]
+    return [_RULES.event(line) or plain_event(line, category="authentication", action="sshd")]

@@ -3,16 +3,19 @@
 import re
 
 from graven.event.model import Event
-from graven.ingest.normalize.host_line import Rule, apply_rules, fits_program, plain_event, read_line
+from graven.ingest.normalize.host_line import fits_program, plain_event, read_line
+from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import Document, Record, Unparsed
 
 __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "su"
 VERSION = 1
+KEYS = frozenset({"MESSAGE"})
+LINES = True
 
-_PROGRAMS = frozenset({"su", "su-l", "runuser"})
-_RULES = (
+PROGRAMS = frozenset({"su", "su-l", "runuser"})
+_RULES = Rules(
     Rule(
         re.compile(r"FAILED SU \(to (?P<target_user>[^)]{1,256})\) (?P<user>\S+) on (?P<tty>\S+)"),
         "FAILED SU", "login", "authentication", "failure", "failed su",
@@ -45,11 +48,11 @@ _RULES = (
 
 
 def recognise(document: Document) -> int:
-    return fits_program(document, _PROGRAMS, ("FAILED SU (to ", "Successful su for ", "FAILED su for "))
+    return fits_program(document, PROGRAMS, ("FAILED SU (to ", "Successful su for ", "FAILED su for "))
 
 
 def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of su", mend="send su's lines as text, or as journald's JSON")
-    return [apply_rules(_RULES, line) or plain_event(line, category="authentication", action="su")]
+    return [_RULES.event(line) or plain_event(line, category="authentication", action="su")]

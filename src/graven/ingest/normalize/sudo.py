@@ -7,15 +7,18 @@ hold ` ; COMMAND=` again; the first one counts, and `data.ambiguous` says that t
 import re
 
 from graven.event.model import Actor, Event, Target
-from graven.ingest.normalize.host_line import HostLine, Rule, apply_rules, fits_program, plain_event, read_line, said
+from graven.ingest.normalize.host_line import HostLine, fits_program, plain_event, read_line, said
+from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import Document, Record, Unparsed
 
 __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "sudo"
 VERSION = 1
+KEYS = frozenset({"MESSAGE"})
+LINES = True
 
-_PROGRAMS = frozenset({"sudo", "sudo-i", "sudoedit"})
+PROGRAMS = frozenset({"sudo", "sudo-i", "sudoedit"})
 _FIELD = re.compile(r" ; (?=[A-Z]{2,12}=)")
 _COMMAND = "COMMAND="
 _DENIED = (
@@ -27,7 +30,7 @@ _DENIED = (
     "sorry",
 )
 _HEAD = re.compile(r" *(?P<who>\S{1,256}) : (?P<rest>.*)\Z", re.DOTALL)
-_RULES = (
+_RULES = Rules(
     Rule(
         re.compile(r"\(command continued\) (?P<command>.*)\Z", re.DOTALL),
         "command continued", "execute", "execution",
@@ -36,14 +39,14 @@ _RULES = (
 
 
 def recognise(document: Document) -> int:
-    return fits_program(document, _PROGRAMS, ())
+    return fits_program(document, PROGRAMS, ())
 
 
 def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of sudo", mend="send sudo's lines as text, or as journald's JSON")
-    return [_command(line) or apply_rules(_RULES, line) or plain_event(line, category="execution", action="sudo")]
+    return [_command(line) or _RULES.event(line) or plain_event(line, category="execution", action="sudo")]
 
 
 def _command(line: HostLine) -> Event | None:

@@ -11,6 +11,8 @@ __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "syslog"
 VERSION = 1
+KEYS = frozenset({"MESSAGE"})
+LINES = True
 
 _SEVERITY = {
     "emerg": "critical", "alert": "critical", "crit": "critical", "err": "high", "warning": "medium",

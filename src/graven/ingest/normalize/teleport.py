@@ -12,6 +12,7 @@ from graven.ingest.table import Match, Table, Words
 
 TYPE = "teleport"
 VERSION = 1
+KEYS = frozenset({"code"})
 
 _TABLE = Table(
     type=TYPE,

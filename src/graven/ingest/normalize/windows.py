@@ -26,6 +26,7 @@ __all__ = ["TYPE", "VERSION", "normalise", "recognise"]
 
 TYPE = "windows"
 VERSION = 1
+KEYS = frozenset({"winlog", "Event", "EventID", "EventId"})
 
 
 _INSERTS: dict[int, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ from graven.ingest.words import category_of, verb_of
 
 TYPE = "google-workspace"
 VERSION = 1
+KEYS = frozenset({"kind", "id"})
 
 _EVENTS_MAX = 1000
 _TAKEN = frozenset(("kind", "id", "actor", "ipAddress", "events", "name", "type", "etag", "parameters"))

@@ -8,9 +8,10 @@ Pure, and linear in the length of the line.
 """
 
 import re
-from dataclasses import dataclass, field
 
-__all__ = ["FACILITIES", "SEVERITIES", "Header", "parse_header"]
+from msgspec import Struct
+
+__all__ = ["FACILITIES", "PRIORITIES", "SEVERITIES", "Header", "parse_header"]
 
 FACILITIES = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
@@ -18,11 +19,14 @@ FACILITIES = (
 )  # fmt: skip
 SEVERITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 
+PRIORITIES = tuple((facility, severity) for facility in FACILITIES for severity in SEVERITIES)
+"""(facility, severity) of each priority."""
+
 _PRIORITY_MAX = 191
 _STRUCTURED_MAX = 64
 
 _PRIORITY = re.compile(r"<(\d{1,3})>", re.ASCII)
-_RFC5424 = re.compile(r"1 (\S{1,64}) (\S{1,255}) (\S{1,255}) (\S{1,128}) (\S{1,255})(?: |\Z)")
+_RFC5424 = re.compile(r"<([0-9]{1,3})>1 (\S{1,64}) (\S{1,255}) (\S{1,255}) (\S{1,128}) (\S{1,255})(?: |\Z)")
 _BSD_TIME = re.compile(r"([A-Z][A-Za-z]{2} [ \d]?\d(?: \d{4})? \d\d:\d\d:\d\d(?:\.\d{1,9})?)(?: |:|\Z)", re.ASCII)
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?)(?: |:|\Z)", re.ASCII)
 _HOST = re.compile(r"([A-Za-z0-9_.:%\[\]-]{1,255}) ")
@@ -33,8 +37,7 @@ _ELEMENT = re.compile(r"\[([^\s=\"\]]{1,64})")
 _ESCAPE = re.compile(r'\\(["\\\]])')
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """What stands in front of a message. `form`: "rfc5424", "bsd", "iso" or "" (no header: all of it is message).
 
     `timestamp` is verbatim: a BSD one has no year and no zone. `structured`: SD-ID.name → value, of RFC 5424.
@@ -48,7 +51,7 @@ class Header:
     app: str = ""
     procid: str = ""
     msgid: str = ""
-    structured: dict[str, str] = field(default_factory=dict)
+    structured: dict[str, str] = {}
 
     @property
     def facility(self) -> str:
@@ -61,12 +64,12 @@ class Header:
 
 def parse_header(line: str) -> Header:
     """The header of `line` and its message. Never raises: what is no header is message."""
+    if (modern := _RFC5424.match(line)) and int(modern[1]) <= _PRIORITY_MAX:
+        return _rfc5424(modern, line[modern.end() :])
     rest, priority = line, None
     if (found := _PRIORITY.match(rest)) and int(found[1]) <= _PRIORITY_MAX:
         priority = int(found[1])
         rest = rest[found.end() :]
-        if modern := _RFC5424.match(rest):
-            return _rfc5424(priority, modern, rest[modern.end() :])
     form = "bsd"
     stamp = _BSD_TIME.match(rest)
     if stamp is None:
@@ -76,15 +79,24 @@ def parse_header(line: str) -> Header:
     return _after_time(form, priority, stamp[1], rest[stamp.end() :], separated=rest[stamp.end() - 1 : stamp.end()])
 
 
-def _rfc5424(priority: int, head: "re.Match[str]", rest: str) -> Header:
+def _rfc5424(head: "re.Match[str]", rest: str) -> Header:
     structured: dict[str, str] = {}
     if rest.startswith("["):
         structured, rest = _structured(rest)
     elif rest.startswith("-"):
         rest = rest[1:]
-    stamp, hostname, app, procid, msgid = ("" if value == "-" else value for value in head.groups())
-    message = rest.removeprefix(" ").removeprefix("\ufeff")
-    return Header("rfc5424", message, priority, stamp, hostname, app, procid, msgid, structured)
+    priority, stamp, hostname, app, procid, msgid = head.groups()
+    return Header(
+        "rfc5424",
+        rest.removeprefix(" ").removeprefix("\ufeff"),
+        int(priority),
+        "" if stamp == "-" else stamp,
+        "" if hostname == "-" else hostname,
+        "" if app == "-" else app,
+        "" if procid == "-" else procid,
+        "" if msgid == "-" else msgid,
+        structured,
+    )
 
 
 def _structured(rest: str) -> tuple[dict[str, str], str]:
