@@ -49,12 +49,12 @@ def test_what_is_printed_can_be_appended(run: Run, made: str) -> None:
 
 
 def test_as_json(run: Run) -> None:
-    Path("mixed").write_text(json.dumps(RECORD) + "\nnothing known\n" + '{"action":"a"}\n')
+    Path("mixed").write_text(json.dumps(RECORD) + '\n{"nothing":"known"}\n' + '{"action":"a"}\n')
     answer = read_json(run("parse", "mixed", "--json"))
     first, bad, native = answer["events"]
     assert answer["records"] == 3
     assert json.loads(base64.b64decode(first["raw"])) == RECORD and first["quarantined"] is None
-    assert "recognises" in bad["quarantined"] and base64.b64decode(bad["raw"]) == b"nothing known"
+    assert "recognises" in bad["quarantined"] and base64.b64decode(bad["raw"]) == b'{"nothing":"known"}'
     assert native == {
         "type": "graven", "id": None, "quarantined": None, "redacted": False,
         "event_text": '{"action":"a"}', "raw": None,

@@ -16,7 +16,7 @@ from graven.log.types import Batch
 from graven.server import retry
 
 MAPPING = 'type = "acme"\n[match]\nhas = ["deed", "by"]\n[fields]\naction = "deed"\nactor.name = "by"\n'
-RAWS = (b'{"deed":"void","by":"mara"}', b"no JSON at all \xff", b'{"deed":"open","by":"leon","password":"s3cr3t-pw"}')
+RAWS = (b'{"deed":"void","by":"mara"}', b"\0no text at all \xff", b'{"deed":"open","by":"leon","password":"s3cr3t-pw"}')
 
 
 @pytest.fixture

@@ -259,14 +259,19 @@ class _Labels:
         self.time = said.get("time", "")
 
 
+_NO_LABELS = _Labels({})
+
+
 class _Around:
     """The labels of the records of one run. Most of a request's share what surrounds them: it is read once."""
 
     def __init__(self) -> None:
         self._of: Mapping[str, str] | None = None
-        self._labels = _Labels({})
+        self._labels = _NO_LABELS
 
     def labels(self, said: Mapping[str, str]) -> _Labels:
+        if not said:
+            return _NO_LABELS
         if said is not self._of:
             self._of, self._labels = said, _Labels(said)
         return self._labels

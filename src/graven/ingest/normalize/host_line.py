@@ -10,6 +10,7 @@ A busy log's lines come through here one by one, so nothing is looked for that a
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -25,7 +26,7 @@ __all__ = [
     "HostLine",
     "fits_program",
     "head_of",
-    "is_said",
+    "known_texts",
     "message_of",
     "plain_event",
     "program_of",
@@ -73,9 +74,15 @@ def said(value: object) -> str | None:
     return None if found is None or found.strip() in _NOTHING else found
 
 
-def is_said(value: str) -> bool:
-    """Whether `said` would give a text for it."""
-    return (value if len(value) <= TEXT_MAX else value[:TEXT_MAX]).strip() not in _NOTHING
+def known_texts(values: Iterable[str | None]) -> list[str | None]:
+    """Each value, None in the place of those for which `said` would give none."""
+    nothing = _NOTHING
+    return [
+        value
+        if value is not None and (value if len(value) <= TEXT_MAX else value[:TEXT_MAX]).strip() not in nothing
+        else None
+        for value in values
+    ]
 
 
 def head_of(document: object) -> Header | None:

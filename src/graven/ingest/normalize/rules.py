@@ -11,11 +11,12 @@ Rules count in their order. Which of them can fit at all is known from a message
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from string import Formatter
 
 from graven.event.model import Actor, Category, Event, Origin, Outcome, Target, Verb
-from graven.ingest.normalize.host_line import HostLine, is_said, message_of, targets_of, unrepeated
+from graven.ingest.normalize.host_line import HostLine, known_texts, message_of, targets_of, unrepeated
 
 __all__ = ["Rule", "Rules", "first_words"]
 
@@ -70,15 +71,13 @@ class Rules:
 class _Plan:
     """A rule, and where its groups go."""
 
-    __slots__ = ("_action", "_category", "_credential", "_data", "_device", "_ip", "_named", "_names", "_outcome",
-                 "_reason", "_said_reason", "_session", "_targets", "_uid", "_user", "_verb", "match")  # fmt: skip
+    __slots__ = ("_action", "_category", "_credential", "_data", "_device", "_ip", "_outcome", "_reason",
+                 "_said_reason", "_session", "_targets", "_uid", "_user", "_verb", "match")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         at = {name: number - 1 for name, number in rule.pattern.groupindex.items()}
         self.match = rule.pattern.match
-        self._names = tuple(at.items())
-        self._action, self._reason = rule.action, rule.reason
-        self._named = "{" in rule.action or "{" in rule.reason
+        self._action, self._reason = _pieces(rule.action, at), _pieces(rule.reason, at)
         self._verb, self._category, self._outcome = rule.verb, rule.category, rule.outcome
         self._user, self._uid = at.get("user", -1), at.get("uid", -1)
         self._credential, self._session = at.get("credential", -1), at.get("session", -1)
@@ -88,12 +87,8 @@ class _Plan:
 
     def event(self, found: "re.Match[str]", line: HostLine) -> Event:
         given = found.groups()
-        known = [value if value and is_said(value) else None for value in given]
+        known = known_texts(given)
         known.append(None)  # -1: a group that the rule does not have
-        action, reason = self._action, self._reason
-        if self._named:
-            groups = _Named((name, value) for name, number in self._names if (value := given[number]))
-            action, reason = action.format_map(groups), reason.format_map(groups)
         user, uid, credential, session = (
             known[self._user], known[self._uid], known[self._credential], known[self._session]
         )  # fmt: skip
@@ -106,7 +101,7 @@ class _Plan:
         return Event(
             id=line.id,
             time=line.time,
-            action=action,
+            action=_filled(self._action, given),
             verb=self._verb,
             category=self._category,
             outcome=self._outcome,
@@ -115,7 +110,7 @@ class _Plan:
             else None,
             targets=targets or targets_of(line),
             origin=Origin(ip=ip, device=device) if ip or device else None,
-            reason=known[self._said_reason] or reason or None,
+            reason=known[self._said_reason] or _filled(self._reason, given) or None,
             message=message_of(line),
             labels=line.labels or None,
             data={name: value for name, at in self._data if (value := known[at]) is not None} or None,
@@ -156,11 +151,18 @@ def first_words(pattern: "re.Pattern[str]") -> frozenset[str] | None:
     return frozenset(start.partition(" ")[0] for start in starts)
 
 
-class _Named(dict[str, str]):
-    """A group that did not take part is empty."""
+def _pieces(template: str, at: Mapping[str, int]) -> tuple[str | int, ...]:
+    """Its text, and where the groups it names stand; one that the rule does not have is empty."""
+    pieces: list[str | int] = []
+    for text, name, _, _ in Formatter().parse(template):
+        pieces += [text] if text else []
+        pieces += [at[name]] if name is not None and name in at else []
+    return tuple(pieces)
 
-    def __missing__(self, key: str) -> str:
-        return ""
+
+def _filled(pieces: tuple[str | int, ...], given: Sequence[str | None]) -> str:
+    """A group that did not take part is empty."""
+    return "".join([piece if isinstance(piece, str) else given[piece] or "" for piece in pieces])
 
 
 def _top_level_bars(pattern: str) -> Iterator[int]:
