@@ -30,6 +30,7 @@ from graven.server.agents import Agents
 from graven.server.live import Live
 from graven.server.retry import retry_quarantined
 from graven.server.routes import Ask
+from graven.server.syslog.losses import Losses
 from graven.server.watch import Watch
 
 PAGE = (Path(__file__).parents[2] / "docs" / "self-audit.md").read_text()
@@ -145,6 +146,9 @@ def agents_and_silence(log: app.Log) -> None:
         challenge = decode_base64(json.loads(bytes(answer.body))["position"]["challenge"])
     revoke_agent(log, "host-1")
     admin.change_source(log, "laptop", declared={"default"}, expect_s=5)
+    losses = Losses()
+    losses.note("kernel", 3, log.clock.now_us())
+    losses.tell(log, losses.due(0.0) or {})
     watch = Watch(iter(range(0, 10_000, 100)).__next__)
     watch.sweep(log)
     admin.change_source(log, "laptop", declared={"default"}, expect_s=0)

@@ -14,7 +14,8 @@ from graven.core.errors import BadInput
 from graven.event import Event, decode_event
 from graven.ingest import Pipeline, Record
 from graven.ingest.detectors import DETECTORS
-from graven.ingest.redact import REDACTED_MAX, SecretRedactor, parse_path
+from graven.ingest.redact import REDACTED_MAX, SecretRedactor
+from graven.ingest.redact_paths import parse_path
 
 ALL = SecretRedactor(detect=DETECTORS)
 KEY = b"k" * 32

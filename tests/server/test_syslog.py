@@ -17,6 +17,9 @@ from graven.app import create_log
 from graven.config import Config, SyslogConfig, load_config, parse_config
 from graven.config.doors import parse_senders
 from graven.core.errors import BadInput
+from graven.runtime import sockets
+from graven.server import serve
+from graven.server.syslog.losses import Losses
 from server.certificates import Authority
 from server.running import ORIGIN, GatedFiles, Server
 
@@ -98,6 +101,58 @@ def test_datagrams(server: Server) -> None:
     raws = server.raws(token, before)
     assert raws[:50] == [b"<13>hello %d" % number for number in range(50)]
     assert metric(server, "graven_syslog_lost_total") == 0
+
+
+def test_datagrams_that_the_kernel_dropped_are_told_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "UDP_BUFFER_BYTES", 4_096)
+    monkeypatch.setattr(serve, "SWEEP_S", 0.05)
+    sent = 0
+    with Server(tmp_path / "log", configured(tmp_path / "log")) as server:
+        token = server.token("ingest", "read")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+
+            def lose_some() -> None:
+                nonlocal sent
+                before, until_s = metric(server, "graven_syslog_lost_total"), time.monotonic() + 20
+                while metric(server, "graven_syslog_lost_total") == before:
+                    assert time.monotonic() < until_s
+                    for _ in range(300):  # the loop has no turn in between
+                        sender.sendto(b"<13>" + b"x" * 500, server.syslog[0])
+                    sent += 300
+
+            lose_some()
+            until_s = time.monotonic() + 20
+            while not (told := lost_events(server, token)):
+                assert time.monotonic() < until_s
+                time.sleep(0.02)
+            lose_some()  # within the minute: said at the stop
+            time.sleep(0.2)
+            assert len(lost_events(server, token)) == len(told) == 1
+    with Server(tmp_path / "log", configured(tmp_path / "log")) as server:
+        told = lost_events(server, server.token("ingest", "read", name="again"))
+        stored = sum(one["head"]["source_name"] == "syslog" for one in server.stored(token))
+    assert len(told) == 2 and all(one["full"] == 0 and one["kernel"] > 0 for one in told)
+    # the kernel says what it dropped beside the next datagram: the last drops may not have been said
+    assert 0 < sum(one["kernel"] for one in told) <= sent - stored
+
+
+def lost_events(server: Server, token: str) -> list[dict[str, Any]]:
+    stored = [one["event"] for one in server.stored(token)]
+    return [event["data"] for event in stored if event["action"] == "graven.syslog.lost"]
+
+
+def test_losses_are_told_once_a_minute_and_at_the_end() -> None:
+    losses = Losses()
+    assert losses.due(0.0) is None
+    losses.note("kernel", 2, 1_000_000)
+    losses.note("full", 1, 2_000_000)
+    assert losses.due(10.0) == {"kernel": 2, "full": 1, "since": "1970-01-01T00:00:01.000000Z"}
+    assert losses.due(1_000.0) is None
+    losses.note("kernel", 5, 3_000_000)
+    assert losses.due(1_001.0) is not None
+    losses.note("kernel", 7, 4_000_000)
+    assert losses.due(1_060.9) is None
+    assert losses.due(1_060.9, last=True) == {"kernel": 7, "full": 0, "since": "1970-01-01T00:00:04.000000Z"}
 
 
 def test_a_stream_that_stops_in_the_middle_of_a_line(server: Server) -> None:

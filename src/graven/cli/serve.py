@@ -14,7 +14,7 @@ from graven.core.errors import BadInput, Broken
 from graven.log.view import View
 from graven.server.serve import run, tls_context
 from graven.server.shippers.webhooks import load_hooks
-from graven.server.syslog_tls import syslog_tls
+from graven.server.syslog import syslog_tls
 
 
 @click.command("serve")

@@ -9,7 +9,8 @@ from graven.ingest.mapping import MAPPING_BYTES_MAX, parse_mapping
 from graven.ingest.normalize import SOURCES
 from graven.ingest.pipeline import NATIVE_TYPE
 from graven.ingest.record import UNKNOWN_TYPE
-from graven.ingest.redact import ACTIONS, RedactionRule, SecretRedactor, parse_path
+from graven.ingest.redact import SecretRedactor
+from graven.ingest.redact_paths import ACTIONS, RedactionRule, parse_path
 from graven.ingest.table import Table
 
 __all__ = ["KEY_BYTES_MIN", "build_redactor", "read_mappings"]

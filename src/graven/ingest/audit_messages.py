@@ -143,7 +143,9 @@ class AuditAssembly:
         """Those of the messages that wait for no other, in their order."""
         passing: list[_Message] = []
         for message in messages:
-            whole = self._waiting.feed(message, around, source, self._now_s()) if isinstance(message, bytes) else None
+            whole = None
+            if isinstance(message, bytes) and _MARK in message:
+                whole = self._waiting.feed(message, around, source, self._now_s())
             if whole is None:
                 passing.append(message)
                 continue

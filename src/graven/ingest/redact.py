@@ -16,22 +16,27 @@ Pure, bounded, linear; a record in which nothing is found is given back as it is
 
 import hmac
 import json
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from graven.core.errors import BadInput
 from graven.event import Event, encode_event
 from graven.ingest.detectors import DETECTORS, Scanner, Sights, find_secrets, is_secret_name
+from graven.ingest.redact_paths import (
+    Action,
+    RedactionRule,
+    find_values,
+    fits,
+    hint_of,
+    json_values,
+    step,
+    unquote,
+)
 
-__all__ = ["ACTIONS", "REDACTED_MAX", "RedactionRule", "SecretRedactor", "parse_path"]
-
-Action = Literal["mask", "hash", "drop"]
-ACTIONS: tuple[Action, ...] = ("mask", "hash", "drop")
+__all__ = ["REDACTED_MAX", "SecretRedactor"]
 
 REDACTED_MAX = 100
 """Entries of `redacted`; more are counted in the last one."""
@@ -40,46 +45,8 @@ _SECRET_CHARS_MIN = 6  # shorter texts, and plain words, are not looked for else
 _LONG_SECRET_CHARS = 16
 _SECRETS_MAX = 200
 _ENUM_FIELDS = frozenset({"verb", "category", "outcome", "severity", "class", "redacted", "derived_from"})
-_PATH = re.compile(r"(?:(event|raw):)?(\$?\.?)(.+)", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TOKEN = re.compile(r'[ \t\r\n]*(?:([{}\[\],:])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],:"]+))', re.DOTALL)
 
 _DECODE = msgspec.json.Decoder().decode
-
-
-@dataclass(frozen=True, slots=True)
-class RedactionRule:
-    """`side`: "event", "raw" or "" for both. `path`: keys; `*` is any one key or index, `**` any number of them."""
-
-    side: str
-    path: tuple[str, ...]
-    action: Action = "mask"
-
-
-def parse_path(spelled: str, action: Action = "mask") -> RedactionRule:
-    """A rule for `[event:|raw:][$.]a.b.*.c`. A key that holds a dot is quoted: `annotations."a.b/c"`.
-
-    Raises BadInput.
-    """
-    found = _PATH.fullmatch(spelled)
-    keys: list[str] = []
-    rest = found[3] if found and not found[3].startswith(("event:", "raw:")) else ""
-    while rest:
-        if rest.startswith('"'):
-            end = rest.find('"', 1)
-            key, rest = rest[1:end], rest[end + 1 :] if end > 0 else "?"
-        else:
-            key, dot, after = rest.partition(".")
-            rest = dot + after
-        if not key or (rest and (not rest.startswith(".") or rest == ".")):
-            keys = []
-            break
-        keys.append(key)
-        rest = rest[1:]
-    if found is None or not keys or all(key in ("*", "**") for key in keys):
-        mend = "name keys with dots between: data.user.password, **.password, raw:requestParameters.*.key"
-        raise BadInput(f"not a path of values: {spelled[:80]!r}", mend=mend)
-    return RedactionRule(found[1] or "", tuple(keys), action)
 
 
 class SecretRedactor:
@@ -95,7 +62,7 @@ class SecretRedactor:
             raise BadInput("a rule hashes, and there is no key to do it under", mend="set [redaction] key_file")
         self.scanner = Scanner(tuple(name for name in DETECTORS if name in detect))
         self.rules = tuple(rules)
-        self._hints = tuple(_hint(rule) for rule in rules)
+        self._hints = tuple(hint_of(rule) for rule in rules)
         self._key = key
 
     def apply(self, event: Event, raw: bytes) -> tuple[Event, bytes]:
@@ -145,7 +112,7 @@ class _Work:
         rules = [rule for rule in self._of.rules if rule.side != "raw"]
         if rules:
             for rule in rules:
-                for holder, key, path in _find(tree, rule.path):
+                for holder, key, path in find_values(tree, rule.path):
                     if _replaceable(holder, key, path):
                         self._take(holder, key, path, rule)
         self._walk(tree, "$")
@@ -196,12 +163,12 @@ class _Work:
                 if path == "$" and key in _ENUM_FIELDS:
                     continue
                 if isinstance(value, dict | list):
-                    waiting.append((value, path + _step(key)))
+                    waiting.append((value, path + step(key)))
                 elif isinstance(value, str) and value:
                     new = self._clean(key, value)
                     if new != value:
                         node[key] = new
-                        self._note(path + _step(key))
+                        self._note(path + step(key))
 
     def _clean(self, key: object, value: str) -> str:
         if isinstance(key, str) and (name := is_secret_name(key, self._names)) and not self._is_stand_in(value):
@@ -235,27 +202,27 @@ class _Work:
     def _json(self, text: str, rules: Sequence[RedactionRule]) -> str:
         """A JSON text with the values that rules and names point at replaced, every other byte as it was."""
         spans: list[tuple[int, int, str]] = []
-        for path, start, end in _values(text):
+        for path, start, end in json_values(text):
             key = path[-1] if path else ""
             value = text[start:end]
-            rule = next((rule for rule in rules if _fits(rule.path, path)), None)
+            rule = next((rule for rule in rules if fits(rule.path, path)), None)
             if rule is not None:
-                inner = _unquote(value)
+                inner = unquote(value)
                 if inner is not None and self._is_stand_in(inner):
                     continue
                 stand_in = self._of.stand_in(value if inner is None else inner, "rule", rule.action)
                 if inner:
                     self._remember(inner, stand_in)
                 spans.append((start, end, "null" if rule.action == "drop" else json.dumps(stand_in)))
-                self._note("raw:$" + "".join(_step(step) for step in path))
+                self._note("raw:$" + "".join(step(key) for key in path))
             elif value[:1] == '"' and (name := is_secret_name(key, self._names)):
-                inner = _unquote(value)
+                inner = unquote(value)
                 if inner and not self._is_stand_in(inner):
                     stand_in = self._of.stand_in(inner, name, "mask")
                     self._remember(inner, stand_in)
                     spans.append((start, end, json.dumps(stand_in)))
-                    self._note("raw:$" + "".join(_step(step) for step in path))
-            elif value[:1] == '"' and "\\" in value and (inner := _unquote(value)):
+                    self._note("raw:$" + "".join(step(key) for key in path))
+            elif value[:1] == '"' and "\\" in value and (inner := unquote(value)):
                 clean = self._text(inner)  # a secret may be spelled with escapes that no search would meet
                 for secret, stand_in in self.secrets.items():
                     clean = clean.replace(secret, stand_in)
@@ -301,97 +268,6 @@ def _replaceable(holder: Any, key: Any, path: str) -> bool:
     )
 
 
-def _find(tree: Any, path: tuple[str, ...]) -> Iterator[tuple[Any, Any, str]]:
-    """(holder, key, place) of every value a path means."""
-    waiting: list[tuple[Any, tuple[str, ...], str]] = [(tree, path, "$")]
-    seen: set[str] = set()
-    while waiting:
-        node, left, place = waiting.pop()
-        if not isinstance(node, dict | list):
-            continue
-        step, rest = left[0], left[1:]
-        pairs = list(node.items()) if isinstance(node, dict) else list(enumerate(node))
-        for key, value in pairs:
-            here = place + _step(key)
-            if step == "**":
-                waiting.append((value, left, here))
-                if rest and rest[0] in ("*", str(key)):
-                    if rest[1:]:
-                        waiting.append((value, rest[1:], here))
-                    elif here not in seen:
-                        seen.add(here)
-                        yield node, key, here
-            elif step in ("*", str(key)):
-                if rest:
-                    waiting.append((value, rest, here))
-                elif here not in seen:
-                    seen.add(here)
-                    yield node, key, here
-
-
-def _fits(pattern: tuple[str, ...], path: tuple[str, ...]) -> bool:
-    """Whether a path of keys is one the pattern means."""
-    places = {0}
-    for key in path:
-        after: set[int] = set()
-        for place in places:
-            while place < len(pattern) and pattern[place] == "**":
-                after.add(place)
-                place += 1
-            if place < len(pattern) and pattern[place] in ("*", key):
-                after.add(place + 1)
-        places = after
-    return len(pattern) in places
-
-
-def _values(text: str) -> Iterator[tuple[tuple[str, ...], int, int]]:
-    """(path, start, end) of every value in a JSON text, in the order of their ends; stops where it is no JSON."""
-    stack: list[tuple[bool, int]] = []  # is it an object, where it starts
-    path: list[str] = []
-    counts: list[int] = []
-    at, awaiting_key = 0, False
-    while token := _TOKEN.match(text, at):
-        at = token.end()
-        mark = token[1]
-        if mark in ("{", "["):
-            stack.append((mark == "{", at - 1))
-            counts.append(0)
-            path.append("" if mark == "{" else "0")
-            awaiting_key = mark == "{"
-        elif mark in ("}", "]"):
-            if not stack:
-                return
-            _, start = stack.pop()
-            counts.pop()
-            path.pop()
-            yield tuple(path), start, at
-            awaiting_key = False
-        elif mark == ",":
-            if not stack:
-                return
-            if stack[-1][0]:
-                awaiting_key = True
-            else:
-                counts[-1] += 1
-                path[-1] = str(counts[-1])
-        elif mark == ":":
-            awaiting_key = False
-        elif awaiting_key and token[2] is not None:
-            path[-1] = _unquote(token[2]) or ""
-        else:
-            yield tuple(path), token.start(2) if token[2] is not None else token.start(3), at
-
-
-def _unquote(value: str) -> str | None:
-    if value[:1] != '"':
-        return None
-    try:
-        found = json.loads(value, strict=False)
-    except ValueError:
-        return None
-    return found if isinstance(found, str) else None
-
-
 def _replace_all(text: str, secret: str, stand_in: str) -> str:
     """Every spelling in which a raw may hold a secret, as it is, escaped as JSON, or in upper-case hexadecimal."""
     data = secret.encode("utf-8", "surrogatepass")
@@ -410,18 +286,3 @@ def _is_telling(value: str) -> bool:
     if len(value) < _SECRET_CHARS_MIN:
         return False
     return len(value) >= _LONG_SECRET_CHARS or not value.isalpha() or not (value.islower() or value.istitle())
-
-
-def _step(key: object) -> str:
-    if isinstance(key, int):
-        return f"[{key}]"
-    name = str(key)
-    if name.isdigit():
-        return f"[{name}]"
-    return f".{name}" if _NAME.fullmatch(name) else f"[{json.dumps(name, ensure_ascii=False)}]"
-
-
-def _hint(rule: RedactionRule) -> bytes:
-    """Bytes that stand in every document the rule can touch: the last key that is named."""
-    named = next((key for key in reversed(rule.path) if key not in ("*", "**") and not key.isdigit()), "")
-    return json.dumps(named, ensure_ascii=False).encode()[1:-1]

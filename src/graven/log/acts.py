@@ -43,6 +43,7 @@ AGENT_GOODBYE = "graven.agent.goodbye"
 AGENT_SKEW = "graven.agent.skew"
 SOURCE_SILENT = "graven.source.silent"
 SOURCE_BACK = "graven.source.back"
+SYSLOG_LOST = "graven.syslog.lost"
 ANCHOR_TOKEN = TOKEN_ACT
 ANCHOR_COSIGNATURE = COSIGNATURE_ACT
 ANCHOR_OUTAGE = "graven.anchor.outage"
@@ -86,6 +87,7 @@ ACTS: dict[str, str] = {
     AGENT_SKEW: "an agent's clock is off: agent, by how many milliseconds it is ahead of this log's",
     SOURCE_SILENT: "nothing came from an expected source within its time: source, seconds, when it was last heard",
     SOURCE_BACK: "a silent source is heard again: source",
+    SYSLOG_LOST: "datagrams of syslog were lost: how many in the kernel, how many the log could not take, since when",
     ERASURE: "a data key is to be destroyed: segment, class, kind, key id, first and last index, reason",
     HEAL: "a restored log got back the entries of events that were lost: which, and the size and root it goes on from",
     QUARANTINE_RETRY: "quarantined records were read again: their indexes, how many events came of them, the first",

@@ -43,7 +43,7 @@ from graven.server.protocol import BoundedHttp, ControlHttp
 from graven.server.senders import register_senders, senders_of
 from graven.server.shippers.webhooks import Hook, load_hooks
 from graven.server.syslog import SyslogDoor
-from graven.server.syslog_tls import syslog_tls
+from graven.server.syslog import syslog_tls
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 60
@@ -335,7 +335,7 @@ class _Serving:
                 with contextlib.suppress(GravenError):
                     await asyncio.to_thread(live.watch.sweep, live.log)
             if self._door is not None:
-                self._door.sweep(now_s)
+                await self._door.sweep(now_s)
             if now_s - saved_s >= SAVE_USES_S:
                 saved_s = now_s
                 await asyncio.to_thread(access.uses.save)

@@ -1,4 +1,4 @@
-"""TLS of syslog (RFC 5425): the context, and whom a sender's certificate names."""
+"""Syslog over TLS (RFC 5425): the server's certificate, and the names that a sender's gives it."""
 
 import ssl
 from typing import Any
