@@ -11,7 +11,7 @@ from graven.core.errors import BadInput, Broken, Busy, Disproved, GravenError
 from graven.event import Refusal
 from graven.server.answers import Full, Refused, format_error, status_of
 from graven.server.control_client import ControlClient, NoServer, error_of
-from graven.server.serve import bind_control
+from graven.server.sockets import bind_control
 from server.running import Server
 
 

@@ -33,7 +33,7 @@ from graven.core.spelling import encode_base64
 from graven.keys.signature import verify_signature
 from graven.log.lock import Lock
 from graven.server.control_client import ControlClient, NoServer
-from graven.server.serve import bind, bind_control, tls_context
+from graven.server.sockets import bind, bind_control, tls_context
 from server.running import ORIGIN, Server
 
 SERVE = """

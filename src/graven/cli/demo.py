@@ -11,7 +11,8 @@ from graven.cli.output import print_json
 from graven.core.errors import BadInput
 from graven.demo.screen import Screen
 from graven.demo.tour import Tour
-from graven.server.serve import bind, run
+from graven.server.serve import run
+from graven.server.sockets import bind
 
 LISTEN = "127.0.0.1:4780"
 

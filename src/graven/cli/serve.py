@@ -12,8 +12,9 @@ from graven.cli.output import print_fields, print_json, print_line
 from graven.config import CONFIG_NAME, Config, load_config, parse_listen
 from graven.core.errors import BadInput, Broken
 from graven.log.view import View
-from graven.server.serve import run, tls_context
+from graven.server.serve import run
 from graven.server.shippers.webhooks import load_hooks
+from graven.server.sockets import tls_context
 from graven.server.syslog import syslog_tls
 
 

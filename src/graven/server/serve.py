@@ -10,7 +10,6 @@ own. Signals, sockets and order are this file's business, not uvicorn's.
 
 import asyncio
 import contextlib
-import os
 import resource
 import socket
 import ssl
@@ -24,13 +23,11 @@ import uvloop
 from msgspec import structs
 
 from graven.app import Log
-from graven.config import CONFIG_NAME, Config, SyslogConfig, load_config, parse_listen
-from graven.core.errors import BadInput, Broken, Busy, GravenError
+from graven.config import CONFIG_NAME, Config, load_config
+from graven.core.errors import Busy, GravenError
 from graven.journal.files import Files
-from graven.runtime import serving
 from graven.runtime.process import return_large_buffers, settle_collector
 from graven.runtime.serving import Uvicorn, address_of, on_signals
-from graven.runtime.sockets import bind_udp
 from graven.runtime.telemetry import get_logger, set_up_logging
 from graven.server import protocol
 from graven.server.access import TokenAccess
@@ -42,10 +39,9 @@ from graven.server.live import Live, stopped
 from graven.server.protocol import BoundedHttp, ControlHttp
 from graven.server.senders import register_senders, senders_of
 from graven.server.shippers.webhooks import Hook, load_hooks
-from graven.server.syslog import SyslogDoor
-from graven.server.syslog import syslog_tls
+from graven.server.sockets import BACKLOG, SyslogSockets, bind, bind_control, bind_syslog, tls_context
+from graven.server.syslog import SyslogDoor, syslog_tls
 
-BACKLOG = 2048
 KEEP_ALIVE_S = 60
 STOP_S_MAX = 30
 SWEEP_S = 5.0
@@ -101,80 +97,6 @@ def run(
         one = _Serving(directory, config, listener, tls, hooks, ready or _announce, opening, copying)
         one.syslog = sockets, syslog_context
         runner.run(one.run())
-
-
-def bind(listen: str) -> socket.socket:
-    """A TCP socket bound to HOST:PORT. Raises BadInput: no address, a port that is taken or not allowed."""
-    host, port = parse_listen(listen)
-    return serving.bind(host, port, backlog=BACKLOG, mend="stop what listens there, or give --listen HOST:PORT")
-
-
-@dataclass(frozen=True, slots=True)
-class SyslogSockets:
-    """The bound sockets of syslog; None where the configuration asks for none."""
-
-    tcp: socket.socket | None = None
-    udp: socket.socket | None = None
-    tls: socket.socket | None = None
-
-
-def bind_syslog(config: SyslogConfig, bound: contextlib.ExitStack) -> SyslogSockets:
-    """The sockets of syslog; `bound` closes them. Raises BadInput as `bind`.
-
-    UDP and TCP share a port; where any free one will do, UDP takes the one that TCP was given.
-    """
-    tcp = udp = tls = None
-    if config.listen is not None:
-        tcp = bound.enter_context(bind(config.listen))
-        address = tcp.getsockname()
-        try:
-            udp = bound.enter_context(bind_udp(address, tcp.family))
-        except OSError as error:
-            raise BadInput(
-                f"UDP port {address[1]} of {address[0]} cannot be used: {error.strerror}",
-                place=config.listen,
-                mend="stop what listens there, or give --syslog HOST:PORT",
-            ) from None
-    if config.tls_listen is not None:
-        tls = bound.enter_context(bind(config.tls_listen))
-    return SyslogSockets(tcp, udp, tls)
-
-
-def tls_context(config: Config) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer with the configured files; None without. Raises BadInput for files that do not fit."""
-    cert, key = config.server.tls_cert, config.server.tls_key
-    if cert is None or key is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise BadInput(
-            f"certificate and key cannot be used: {error.strerror or error}",
-            place=f"{cert}, {key}",
-            mend="PEM files that belong together, readable by the server: [server] tls_cert, tls_key",
-        ) from None
-    return context
-
-
-def bind_control(state: Path) -> socket.socket:
-    """The control socket, mode 0600, in place of any that a server left behind. The log's lock must be held."""
-    folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(SOCKET_NAME, dir_fd=folder)
-        os.fchmod(listener.fileno(), 0o600)  # before it has a name: there is no moment in which others may connect
-        listener.bind(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise Broken("the control socket cannot be made", place=f"{state / SOCKET_NAME}: {error.strerror}") from None
-    finally:
-        os.close(folder)
-    return listener
 
 
 def _http(door: Door, http: type[BoundedHttp], tls: ssl.SSLContext | None = None) -> Uvicorn:
