@@ -20,6 +20,7 @@ from bench import (
     embedded,
     floor,
     followed,
+    loggers,
     long,
     postgres,
     served,
@@ -47,6 +48,8 @@ SINGLES = "Graven over HTTP, single events, 256 connections"
 HEC = "Splunk HEC, batches of 500, 8 connections"
 BULK = "Elasticsearch _bulk, batches of 500, 8 connections"
 SYSLOG = "syslog over TCP, one connection, until durable"
+RSYSLOG = "rsyslog over TCP to a file, synced, the same lines"
+SECURE_NG = "syslog-ng, secure logging to a file, the same lines"
 EMPTY = "an empty HTTP handler, the same requests"
 VERIFY = "verify"
 SQLITE = "SQLite, hash chain, batches of 1,000"
@@ -54,9 +57,13 @@ TRAIL_DECODE = "CloudTrail records, decoded and nothing else"
 TRAIL = "CloudTrail records, normalised on one core"
 LONE = "one lone client, one event"
 
-RATIO_MIN = {EMBEDDED: 0.45, FOLLOWED: 0.14, BATCHES: 0.35, SINGLES: 0.034, VERIFY: 1.7, TRAIL: 0.085}
-RATE_MIN = {FOLLOWED: 50_000.0, SINGLES: 12_000.0, VERIFY: 600_000.0, TRAIL: 30_000.0}
+RATIO_MIN = {EMBEDDED: 0.45, FOLLOWED: 0.14, BATCHES: 0.35, SINGLES: 0.034, VERIFY: 1.7, TRAIL: 0.085, SYSLOG: 0.113}
+RATE_MIN = {FOLLOWED: 50_000.0, SINGLES: 12_000.0, VERIFY: 600_000.0, TRAIL: 30_000.0, SYSLOG: 40_000.0}
 """What is asked of a machine whose floor is 355,000 events a second; RATIO_MIN asks the same of any other."""
+
+
+BATCHES_OVER_SHIPPERS_MAX = 1.5
+"""How many times as many events the native door may take as one for shippers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +135,11 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
             contestants[LONE] = lone.run
         except NotMeasuredError as why:
             absent += [Row(name, f"not measured: {why}") for name in (BATCHES, SINGLES, HEC, BULK, SYSLOG, EMPTY, LONE)]
+        for name, start in ((RSYSLOG, loggers.rsyslog), (SECURE_NG, loggers.secure_syslog_ng)):
+            try:
+                contestants[name] = stack.enter_context(start(place)).run
+            except NotMeasuredError as why:
+                absent.append(Row(name, f"not measured: {why}"))
         large = _make_log(plan.events, long.EVENTS_A_BLOCK, place)
         small_blocks = _make_log(plan.small_blocks, 1, place)
         contestants[VERIFY] = large.verify
@@ -167,8 +179,9 @@ def _rate_rows(measured: Measured) -> list[Row]:
             name, rates, base, ratio_min=RATIO_MIN.get(name), rate_min=RATE_MIN.get(name), beside=beside.get(name, "")
         )
         for name, rates in measured.rates.items()
-        if name not in (LONE, ANCHORED)
+        if name not in (LONE, ANCHORED, HEC, BULK)
     ]
+    rows += [_shipper_row(name, measured) for name in (HEC, BULK) if name in measured.rates]
     if ANCHORED in measured.rates:
         rows.insert(2, _anchored_row(measured))
     return rows + [Row(name, f"not measured: {why}") for name, why in measured.absent.items()]
@@ -179,6 +192,17 @@ def _anchored_row(measured: Measured) -> Row:
     ratio = rates.ratio_to(measured.rates[EMBEDDED])
     row = rate_row(ANCHORED, rates, measured.rates[FLOOR], beside=f"; {ratio:.3f} × without")
     return replace(row, asked=f"≥ {anchored.RATIO_MIN} × without", met=ratio >= anchored.RATIO_MIN)
+
+
+def _shipper_row(name: str, measured: Measured) -> Row:
+    rates = measured.rates[name]
+    row = rate_row(name, rates, measured.rates[FLOOR])
+    if BATCHES not in measured.rates:
+        return row
+    times = 1 / rates.ratio_to(measured.rates[BATCHES])
+    asked = f"native ≤ {BATCHES_OVER_SHIPPERS_MAX} ×"
+    met = times <= BATCHES_OVER_SHIPPERS_MAX
+    return replace(row, figure=f"{row.figure}; native is {times:.2f} ×", asked=asked, met=met)
 
 
 def _lone_row(lone: Lone) -> Row:

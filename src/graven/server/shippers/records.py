@@ -42,8 +42,9 @@ class Records:
         check_count(len(records))
         if not records:
             raise Refused(400, "the body holds no record", reason="bad_event", mend="send at least one")
-        keys = request_keys(call.body, (_has_time(record.raw) for record in records))
-        return Parcel(Delivery(records, keys), reply_natively)
+        body = call.body
+        delivery = Delivery(records, lambda: request_keys(body, (_has_time(record.raw) for record in records)))
+        return Parcel(delivery, reply_natively)
 
     def refuse(self, call: Call, error: GravenError) -> Reply:
         return refuse_natively(error)

@@ -259,7 +259,7 @@ class SyslogDoor:
             self._lose(read.weights, read.size_bytes, len(read.records), "no_source")
             return
         normalised = self.live.pipeline.run(read.records)
-        batch, _ = batch_of(normalised, (), source, log.clock.now_us())
+        batch, _ = batch_of(normalised, source, log.clock.now_us())
         quarantined = sum([1 for event in normalised if event.quarantined])
         self._ready.append(_Ready(batch, read.weights, read.size_bytes, read.source, quarantined))
         self._submit()
