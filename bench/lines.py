@@ -1,6 +1,6 @@
 """Lines of sshd as a host sends them by syslog: RFC 5424, octet-counted, no two alike."""
 
-from itertools import count
+import itertools
 
 LINES_A_PIECE = 2_000
 
@@ -9,12 +9,12 @@ class SshdLines:
     """An endless supply. Names and addresses are invented."""
 
     def __init__(self) -> None:
-        self._number = count()
+        self._number = itertools.count()
 
-    def piece(self) -> bytes:
-        """The next 2,000 lines, about 125 bytes each."""
+    def piece(self, count: int = LINES_A_PIECE) -> bytes:
+        """The next `count` lines, about 125 bytes each."""
         lines = []
-        for _ in range(LINES_A_PIECE):
+        for _ in range(count):
             number = next(self._number)
             said = b"Failed password for invalid user u%d from 203.0.113.%d port %d ssh2"
             said = said % (number, number % 250, 1024 + number % 60_000)

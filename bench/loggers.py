@@ -19,12 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
-from bench.lines import LINES_A_PIECE, SshdLines
+from bench.lines import SshdLines
 from bench.rounds import NotMeasuredError, Turn
 from bench.served import cpu_seconds
 
 WAIT_SECONDS_MAX = 60.0
 SEND_BUFFER_BYTES = 64 << 10  # what waits when the time is over is waited for, so it is kept small
+LINES_A_PIECE = 200
 
 _WAIT_S = 0.002
 _ROOTS = (Path("/"), Path(__file__).parents[1] / ".cache/syslog-ng")
@@ -64,13 +65,13 @@ class Logger:
         """One turn. Raises NotMeasuredError."""
         del batches, place
         before, cpu_s = self._written(), cpu_seconds(self._process.pid)
-        pieces = [self._lines.piece() for _ in range(20)]
+        pieces = [self._lines.piece(LINES_A_PIECE) for _ in range(20)]
         started, sent = perf_counter(), 0
         with socket.create_connection(("127.0.0.1", self._port)) as sender:
             sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            while perf_counter() - started < seconds:
+            while not sent or perf_counter() - started < seconds:
                 if not pieces:
-                    pieces = [self._lines.piece() for _ in range(5)]
+                    pieces = [self._lines.piece(LINES_A_PIECE) for _ in range(5)]
                 sender.sendall(pieces.pop())
                 sent += LINES_A_PIECE
             while (written := self._written() - before) < sent:

@@ -117,7 +117,7 @@ def test_other_loggers_write_every_line(
             written = running._file.read_bytes().splitlines()
     except NotMeasuredError as why:
         pytest.skip(str(why))
-    assert turn.events == len(written) == len(set(written)) and turn.events % LINES_A_PIECE == 0
+    assert turn.events == len(written) == len(set(written)) and turn.events % loggers.LINES_A_PIECE == 0
     plain = written[0].startswith(b"<86>1 2026-03-02T08:14:31.204Z web1 sshd ")
     assert plain == (logger is loggers.rsyslog)
     assert os.listdir(tmp_path) == []
