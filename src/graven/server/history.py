@@ -104,7 +104,7 @@ def import_parts(
     events = made + [Normalised(event, None, None, NATIVE_TYPE) for event in said]
     if len(events) > EVENTS_MAX:
         raise Refused(413, f"more than {EVENTS_MAX} events in one request", reason="too_large", mend="send less")
-    batch = batch_of(events, (), source, received_us)[0] if events else None
+    batch = batch_of(events, source, received_us)[0] if events else None
     committed = _commit(log, batch, notes, received_us)
     return Done(committed, batch, sum(1 for one in made if one.quarantined))
 
