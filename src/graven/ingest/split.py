@@ -11,10 +11,9 @@ Not looked at here: whether a record means anything. Decompression and the size 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
 from graven.ingest.assemble import Assembler, shape_of
 from graven.ingest.csv_export import export_records, is_export
@@ -60,7 +59,7 @@ def split_records(body: bytes, type_: str = "", around: Mapping[str, str] | None
     """
     about: Mapping[str, str] = {} if around is None else around
     if is_export(body, type_):
-        return [replace(record, around=about) for record in export_records(body, type_)]
+        return [structs.replace(record, around=about) for record in export_records(body, type_)]
     pieces, found = _pieces(body.removeprefix(_BOM).strip(b"\r\n"), type_)
     return [Record(piece, found, about) for piece in pieces]
 
