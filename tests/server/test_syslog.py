@@ -220,7 +220,7 @@ def test_too_many_connections_are_turned_away(tmp_path: Path) -> None:
 
 def test_trickling_connections_make_way_for_those_that_speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slow-loris: bytes keep coming, a message never does."""
-    monkeypatch.setattr("graven.server.syslog.QUIET_S", 0.3)
+    monkeypatch.setattr("graven.server.syslog.door.QUIET_S", 0.3)
     with Server(tmp_path / "log", configured(tmp_path / "log", max_connections=3)) as server:
         before = server.size
         held = [socket.create_connection(server.syslog[0]) for _ in range(3)]
@@ -245,8 +245,8 @@ def test_an_idle_connection_is_closed(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_unfinished_messages_have_a_bound_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Endless lines over many connections: the one that is over the bound is closed, and what it said is kept."""
-    monkeypatch.setattr("graven.server.syslog.HELD_BYTES_MAX", 100_000)
-    monkeypatch.setattr("graven.server.syslog.HELD_BYTES_FREE", 30_000)
+    monkeypatch.setattr("graven.server.syslog.stream.HELD_BYTES_MAX", 100_000)
+    monkeypatch.setattr("graven.server.syslog.stream.HELD_BYTES_FREE", 30_000)
     config = configured(tmp_path / "log", max_message_bytes=64_000)
     with Server(tmp_path / "log", config) as server:
         before = server.size
@@ -343,7 +343,7 @@ def test_handshakes_have_a_bound_and_a_time(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections that never say hello: turned away beyond a number, gone after a time, and in nobody's way then."""
-    monkeypatch.setattr("graven.server.syslog.HANDSHAKE_S_MAX", 1.0)
+    monkeypatch.setattr("graven.server.syslog.door.HANDSHAKE_S_MAX", 1.0)
     certificate, key = authority.issue("server", "localhost")
     config = configured(
         tmp_path / "log", listen=None, tls_listen="127.0.0.1:0", tls_cert=str(certificate), tls_key=str(key),
