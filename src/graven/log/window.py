@@ -5,9 +5,10 @@ the stored event and compares, so a collision costs a read and never a record. T
 
 Memory and disk have the same shape: generations of half the window each. Three at most are held (so between one and
 one and a half windows); each is an open-addressing table of fingerprints beside a list of indexes, and a file in
-`state/` of 16-byte records, appended after each commit and synced only when the next generation begins. After a crash
-what the files lack is read again from the journal. The files may be deleted, or turn out damaged: the window is then
-rebuilt from the journal's last events. A record without an id says that the events up to its index brought none.
+`state/` of 16-byte records, appended behind each frame and synced only when the next generation begins. After a crash
+what the files lack is read again from the journal, but for ids that stand beside their events. The files may be
+deleted, or turn out damaged: the window is then rebuilt from the journal's last events. A record without an id says
+that the events up to its index brought none.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import os
 import struct
 import sys
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -159,9 +161,10 @@ class Window:
     def load(self, size: int, now_us: int) -> int:
         """Read the files back; returns the index up to which they cover the log of `size` entries.
 
-        0 if there is none, one is missing before or between others, one does not fit its form, or they know of events
-        that the journal does not have: then nothing is believed, and the caller starts over. Where nothing came for the
-        time of a window, a first one that went by its age looks like one that is missing: that costs one reading.
+        0 if there is none, one is missing before or between others, or one does not fit its form: then nothing is
+        believed, and the caller starts over. Where nothing came for the time of a window, a first one that went by its
+        age looks like one that is missing: that costs one reading. Records of events that the journal does not have, as
+        of a frame that a loss of power took, are passed over and cut with the next write.
         """
         loaded: list[_Generation] = []
         after = -1
@@ -243,7 +246,9 @@ class Window:
     def _open(self, generation: _Generation) -> File:
         path = str(self._path(generation.number))
         if os.path.exists(path):  # noqa: PTH110
-            return self._files.open(path)
+            file = self._files.open(path)
+            file.truncate(_HEADER.size + _RECORD_SIZE * generation.written)
+            return file
         file = self._files.create(path)
         try:
             file.write_at(0, _HEADER.pack(_MAGIC, generation.number, generation.first_us))
@@ -254,7 +259,7 @@ class Window:
         return file
 
     def _load_one(self, path: Path, after: int, size: int) -> _Generation | None:
-        """One file, whose indexes must ascend from above `after` to below `size`; None if it is not such a file."""
+        """One file. Its indexes must ascend from above `after`; those below `size` count. None if it is none."""
         data = path.read_bytes()
         if len(data) < _HEADER.size or data[:8] != _MAGIC:
             return None
@@ -264,9 +269,10 @@ class Window:
             return None
         generation = _Generation(number, self._half, first_us)
         fingerprints, indexes = _decode_records(data[_HEADER.size : _HEADER.size + _RECORD_SIZE * count])
-        if count and not (after < indexes[0] and indexes[-1] < size and all(map(lt, indexes, indexes[1:]))):
+        if count and not (after < indexes[0] and all(map(lt, indexes, indexes[1:]))):
             return None
-        _insert(generation, fingerprints, indexes)
+        count = bisect_left(indexes, size)
+        _insert(generation, fingerprints[:count], indexes[:count])
         generation.written = count
         return generation
 

@@ -230,7 +230,6 @@ class Writer:
 
     def _tidy(self, before: int) -> None:
         """What nobody waits for."""
-        self.state.window.flush()
         size = self.state.tail.size
         if size > before:
             for callback in self._after_commit:
@@ -308,9 +307,20 @@ class Writer:
         extended, completed = state.tail.range.extend(built.leaves)
         root = extended.root()
         data = frame.encode_block(start=plan.start, count=len(plan.events), root=root, sections=built.sections)
-        state.segment.append(data, plan.start, partial(self._ahead.begin, extended.size, root) if is_alone else None)
-        self._committed(plan, built, extended, root, completed, now_us)
+        state.segment.append(data, plan.start, partial(self._meanwhile, plan, extended.size, root, now_us, is_alone))
+        self._committed(plan, built, extended, root, completed)
         return built
+
+    def _meanwhile(self, plan: Plan, size: int, root: bytes, now_us: int, is_alone: bool) -> None:
+        """Between a frame's write and its sync.
+
+        The window's records come right behind the frame: a process that is killed leaves both, and an id that stands
+        beside its event could not be read from the journal again.
+        """
+        self.state.window.add(plan.fingerprints, plan.indexes, now_us, size=size)
+        self.state.window.flush()
+        if is_alone:
+            self._ahead.begin(size, root)
 
     def _committed(
         self,
@@ -319,14 +329,12 @@ class Writer:
         extended: CompactRange,
         root: bytes,
         completed: list[list[bytes]],
-        now_us: int,
     ) -> None:
         state = self.state
         state.tail.add(extended, completed, built.entries)
         self._committed_mark = mark = Mark(extended.size, root)
         try:
             state.mark.write(mark)
-            state.window.add(plan.fingerprints, plan.indexes, now_us, size=extended.size)
         except OSError as error:
             raise Broken("the log's state could not be written", place=error.strerror or "") from None
         for index in plan.self_events:
