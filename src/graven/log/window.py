@@ -5,10 +5,10 @@ the stored event and compares, so a collision costs a read and never a record. T
 
 Memory and disk have the same shape: generations of half the window each. Three at most are held (so between one and
 one and a half windows); each is an open-addressing table of fingerprints beside a list of indexes, and a file in
-`state/` of 16-byte records, appended behind each frame and synced only when the next generation begins. After a crash
-what the files lack is read again from the journal, but for ids that stand beside their events. The files may be
-deleted, or turn out damaged: the window is then rebuilt from the journal's last events. A record without an id says
-that the events up to its index brought none.
+`state/` of 16-byte records, appended behind each frame, in a group with a checksum, and synced only when the next
+generation begins: a group that a loss of power tore ends its file. After a crash what the files lack is read again from
+the journal, but for ids that stand beside their events. The files may be deleted, or turn out damaged: the window is
+then rebuilt from the journal's last events. A record without an id says that the events up to its index brought none.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ import os
 import struct
 import sys
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from operator import lt
 from pathlib import Path
+from zlib import crc32
 
 from graven.journal.files import File, Files
 
@@ -32,8 +32,9 @@ CURSOR_ENTRIES = 2_000
 """After so many events without an id, a record says that they were seen, so that no start reads them again."""
 
 _RECORD_SIZE = 16
-_MAGIC = b"GRVNWIN2"
+_MAGIC = b"GRVNWIN3"
 _HEADER = struct.Struct(">8sQQ")  # magic, number, when the first record came
+_GROUP = struct.Struct(">II")  # how many records, their CRC-32
 _NO_ID = 0
 
 
@@ -50,6 +51,7 @@ class _Generation:
     slots: "array[int]" = field(default_factory=lambda: array("I"))
     file: File | None = None
     written: int = 0
+    end_bytes: int = _HEADER.size
 
     def __post_init__(self) -> None:
         size = 1024
@@ -161,17 +163,19 @@ class Window:
     def load(self, size: int, now_us: int) -> int:
         """Read the files back; returns the index up to which they cover the log of `size` entries.
 
-        0 if there is none, one is missing before or between others, or one does not fit its form: then nothing is
-        believed, and the caller starts over. Where nothing came for the time of a window, a first one that went by its
-        age looks like one that is missing: that costs one reading. Records of events that the journal does not have, as
-        of a frame that a loss of power took, are passed over and cut with the next write.
+        0 if there is none, one is missing before or between others, or one does not fit its form, but for the end of
+        the last: then nothing is believed, and the caller starts over. Where nothing came for the time of a window, a
+        first one that went by its age looks like one that is missing: that costs one reading. Records of events that
+        the journal does not have, as of a frame that a loss of power took, are passed over and cut with the next write.
         """
         loaded: list[_Generation] = []
         after = -1
+        whole = True
         for path in sorted(self._state.glob("window.*")):
-            generation = self._load_one(path, after, size)
-            if generation is None or (loaded and generation.number != loaded[-1].number + 1):
+            found = self._load_one(path, after, size)
+            if found is None or not whole or (loaded and found[0].number != loaded[-1].number + 1):
                 return 0
+            generation, whole = found
             if loaded:
                 loaded[-1].last_us = generation.first_us
             generation.last_us = now_us
@@ -237,17 +241,18 @@ class Window:
             if generation.written == count:
                 continue
             new = slice(generation.written, count)
-            records = _encode_records(generation.fingerprints[new], generation.indexes[new])
             if generation.file is None:
                 generation.file = self._open(generation)
-            generation.file.write_at(_HEADER.size + _RECORD_SIZE * generation.written, records)
-            generation.written = count
+            at = generation.end_bytes
+            group = _encode_group(at, generation.fingerprints[new], generation.indexes[new])
+            generation.file.write_at(at, group)
+            generation.written, generation.end_bytes = count, at + len(group)
 
     def _open(self, generation: _Generation) -> File:
         path = str(self._path(generation.number))
         if os.path.exists(path):  # noqa: PTH110
             file = self._files.open(path)
-            file.truncate(_HEADER.size + _RECORD_SIZE * generation.written)
+            file.truncate(generation.end_bytes)
             return file
         file = self._files.create(path)
         try:
@@ -258,23 +263,27 @@ class Window:
             raise
         return file
 
-    def _load_one(self, path: Path, after: int, size: int) -> _Generation | None:
-        """One file. Its indexes must ascend from above `after`; those below `size` count. None if it is none."""
+    def _load_one(self, path: Path, after: int, size: int) -> tuple[_Generation, bool] | None:
+        """One file, and whether all of it is good. Its indexes must ascend from above `after`; it is read as far as its
+        groups hold and their indexes are below `size`. None if it is no such file."""
         data = path.read_bytes()
         if len(data) < _HEADER.size or data[:8] != _MAGIC:
             return None
         _, number, first_us = _HEADER.unpack_from(data)
-        count = (len(data) - _HEADER.size) // _RECORD_SIZE
-        if path != self._path(number) or count > self._half:
+        if path != self._path(number):
             return None
         generation = _Generation(number, self._half, first_us)
-        fingerprints, indexes = _decode_records(data[_HEADER.size : _HEADER.size + _RECORD_SIZE * count])
-        if count and not (after < indexes[0] and all(map(lt, indexes, indexes[1:]))):
-            return None
-        count = bisect_left(indexes, size)
-        _insert(generation, fingerprints[:count], indexes[:count])
-        generation.written = count
-        return generation
+        while group := _decode_group(data, generation.end_bytes):
+            fingerprints, indexes = group
+            if not (after < indexes[0] and all(map(lt, indexes, indexes[1:]))):
+                return None
+            if indexes[-1] >= size or len(generation.indexes) + len(indexes) > self._half:
+                break
+            _insert(generation, fingerprints, indexes)
+            generation.end_bytes += _GROUP.size + _RECORD_SIZE * len(indexes)
+            after = indexes[-1]
+        generation.written = len(generation.indexes)
+        return generation, generation.end_bytes == len(data)
 
     def _path(self, number: int) -> Path:
         return self._state / f"window.{number:08d}"
@@ -291,6 +300,27 @@ def _insert(generation: _Generation, fingerprints: "array[int]", indexes: "array
             slots[at] = place
     generation.fingerprints += fingerprints
     generation.indexes += indexes
+
+
+def _encode_group(at: int, fingerprints: "array[int]", indexes: "array[int]") -> bytes:
+    """The records of one write as they stand at byte `at`."""
+    records = _encode_records(fingerprints, indexes)
+    return _GROUP.pack(len(indexes), _check(at, records)) + records
+
+
+def _decode_group(data: bytes, at: int) -> tuple["array[int]", "array[int]"] | None:
+    """The group at byte `at`; None where none holds."""
+    if at + _GROUP.size > len(data):
+        return None
+    count, check = _GROUP.unpack_from(data, at)
+    records = data[at + _GROUP.size : at + _GROUP.size + _RECORD_SIZE * count]
+    if not count or len(records) != _RECORD_SIZE * count or check != _check(at, records):
+        return None
+    return _decode_records(records)
+
+
+def _check(at: int, records: bytes) -> int:
+    return crc32(records, crc32(at.to_bytes(8, "big")))
 
 
 def _encode_records(fingerprints: "array[int]", indexes: "array[int]") -> bytes:
