@@ -45,8 +45,8 @@ class ReceiptSigner:
     def sign(self, size: int, root: bytes) -> bytes:
         """The receipt for the tree of `size` with this 32-byte `root`: about 40 µs.
 
-        Only durable trees may be signed; that is the caller's duty. Raises Broken outside the certified sizes, where a
-        receipt would prove nothing.
+        Only receipts of durable trees may be given away; that is the caller's duty. Raises Broken outside the certified
+        sizes, where a receipt would prove nothing.
         """
         if not self._first <= size <= self._last:
             raise Broken(

@@ -3,7 +3,8 @@
     drain the queue → check the idempotency window → assign indexes → seal → extend the tree → append one frame, sync
     → move the committed mark → sign → wake the doors once
 
-Only what is durable is ever signed or shown to a follower. While one write is in flight the next group gathers; there
+Only what is durable is ever promised to anybody or shown to a follower; the receipt of a lone commit is signed while
+its frame syncs, and held until that is done (`log/promise`). While one write is in flight the next group gathers; there
 is no fixed delay. A failed write or sync stops the writer for good: whoever waits is told, nothing is tried again.
 A full disk is no failure: the group is refused, and nothing of it was stored.
 """
