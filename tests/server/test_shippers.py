@@ -4,7 +4,6 @@ import base64
 import gzip
 import hashlib
 import hmac
-import http.client
 import json
 import socket
 import time
@@ -237,7 +236,7 @@ def test_a_client_that_drops_at_any_refusal_is_given_none(server: Server, token:
     """rsyslog's omelasticsearch, known by what it sends: it keeps what got no answer, and nothing else."""
     body = b'{"create":{}}\n{"action":"one"}\n'
     for path, method in (("/_bulk", "POST"), ("/_cat/health", "GET")):
-        with pytest.raises(http.client.RemoteDisconnected):
+        with pytest.raises(ConnectionError):  # closed, or reset where the body was not read yet
             server.ask(method, path, body if method == "POST" else None, token="wrong", headers={"Accept": "*/*"})
         assert server.ask(method, path, body, token="wrong", headers={"Accept": "*/*", "User-Agent": "x"}).status == 401
     assert server.ask("POST", "/_bulk", body, token=token, headers={"Accept": "*/*"}).status == 200
