@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -65,11 +65,15 @@ def identity_of(record: bytes, paths: Sequence[str]) -> tuple[str, str]:
 
 
 def next_url(answer: Answer, paging: PagingPart, *, first: str, last: str, empty: bool) -> str:
-    """Where the next page is, "" when this is the last. `first` is the address of the window's first page."""
+    """Where the next page is, "" when this is the last. `first` is the address of the window's first page.
+
+    Raises Broken: what is named is no address.
+    """
     if paging.kind == "link":
         return answer.next_link
     if paging.kind == "header":
-        return urljoin(answer.url, answer.headers.get(paging.path.lower(), "")) if paging.path in answer.headers else ""
+        named = answer.headers.get(paging.path.lower(), "")
+        return answer.absolute(named) if named else ""
     if paging.kind == "last":
         return "" if empty or not last else with_parameter(_with_only(first, paging.keep), paging.parameter, last)
     if paging.kind == "none":
@@ -80,7 +84,7 @@ def next_url(answer: Answer, paging: PagingPart, *, first: str, last: str, empty
         found = None
     if not isinstance(found, str) or not found:
         return ""
-    return urljoin(answer.url, found) if paging.kind == "url" else with_parameter(first, paging.parameter, found)
+    return answer.absolute(found) if paging.kind == "url" else with_parameter(first, paging.parameter, found)
 
 
 def with_parameter(url: str, name: str, value: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -213,7 +213,7 @@ class PullSource(ThreadedSource):
     def _lists(self, answer: Answer) -> Iterator[list[bytes]]:
         """The records of a page; where it only names lists of them, one list after the other."""
         part = self._preset.records
-        records = records_of(answer.data, part.path, place=answer.url.partition("?")[0])
+        records = records_of(answer.data, part.path, place=answer.place)
         if not part.follow:
             yield records
             return
@@ -221,7 +221,7 @@ class PullSource(ThreadedSource):
             found = value_at(msgspec.json.decode(record), part.follow)
             if not isinstance(found, str):
                 raise Broken("the answer is not what the preset says", place=f"{self.name}: {part.follow}")
-            url = urljoin(answer.url, found)
+            url = answer.absolute(found)
             inner = self._exchange.ask("GET", url, headers=self._auth.headers())
             yield records_of(inner.data, "", place=url.partition("?")[0])
 
