@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -29,11 +29,14 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Seaweed:
-    """A running store. `endpoint`: its S3 door, `filer`: its other door, `pid`: whom to kill."""
+    """A running store. `endpoint`: its S3 door, `filer`: its other door, `pid`: whom to kill. `again`: where it is, and
+    the words that start it there.
+    """
 
     endpoint: str
     filer: str
     pid: int
+    again: tuple[Path, tuple[str, ...]] = (Path(), ())
 
 
 def weed() -> str:
@@ -80,17 +83,30 @@ def _start(directory: Path, filer_door: bool) -> Seaweed | None:
         "-s3.port.iceberg=0", "-s3.port.lance=0",
         f"-s3.config={directory / 's3.json'}", *([] if filer_door else ["-filer.disableHttp"]),
     ]  # fmt: skip
-    with (directory / "weed.log").open("wb") as log:
+    return _run(Seaweed(f"http://127.0.0.1:{s3}", f"http://127.0.0.1:{filer}", 0, (directory, tuple(words))))
+
+
+def crash(store: Seaweed) -> Seaweed:
+    """kill -9, and up again where it was, with the same doors."""
+    kill(store.pid)
+    found = _run(store)
+    assert found is not None, (store.again[0] / "weed.log").read_text()[-2000:]
+    return found
+
+
+def _run(store: Seaweed) -> Seaweed | None:
+    """None when it died at once."""
+    directory, words = store.again
+    with (directory / "weed.log").open("ab") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
-    endpoint = f"http://127.0.0.1:{s3}"
     deadline = time.monotonic() + _START_S
-    while not _answers(endpoint):
+    while not _answers(store.endpoint):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             process.wait()
             return None
         time.sleep(0.1)
-    found = Seaweed(endpoint, f"http://127.0.0.1:{filer}", process.pid)
+    found = replace(store, pid=process.pid)
     while not _takes(found) and time.monotonic() < deadline:  # volumes grow when the first object comes
         time.sleep(0.1)
     return found

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +43,7 @@ def serve() -> Iterator[tuple[str, Path]]:
     programs = found[-1].parent
     if not (programs.parent / "lib" / "pgaudit.so").exists():
         pytest.skip("PostgreSQL has no pgAudit here: apt-get install postgresql-15-pgaudit")
-    account = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+    account = _account()
     with tempfile.TemporaryDirectory(prefix="postgres-") as place:
         data = Path(place) / "data"
         data.mkdir(0o700)
@@ -56,12 +58,35 @@ def serve() -> Iterator[tuple[str, Path]]:
         with (data / "postgresql.conf").open("a") as config:
             config.writelines(f"{name} = {value}\n" for name, value in settings.items())
         (data / "pg_hba.conf").write_text(ACCESS)
-        control: list[str | Path] = [*account, programs / "pg_ctl", "-D", data, "-s", "-w"]
+        control = _control(data)
         _call(*control, "-l", data / "start.log", "start")
         try:
             yield f"host=127.0.0.1 port={port} user=postgres dbname=postgres", data / "log"
         finally:
             _call(*control, "-m", "immediate", "stop")
+
+
+def crash(logs: Path) -> None:
+    """kill -9, and up again: of the server whose log files are there."""
+    data = logs.parent
+    os.kill(int((data / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            _call(*_control(data), "-l", data / "start.log", "start")
+            return
+        except subprocess.CalledProcessError:  # its children are not gone yet
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def _account() -> list[str | Path]:
+    return ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+
+
+def _control(data: Path) -> list[str | Path]:
+    programs = sorted(PROGRAMS.glob("*/bin/initdb"))[-1].parent
+    return [*_account(), programs / "pg_ctl", "-D", data, "-s", "-w"]
 
 
 def _call(*command: str | Path) -> None:

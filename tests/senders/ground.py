@@ -114,6 +114,7 @@ class Ground:
     http: Wire
     certificates: Authority
     programs: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    began_s: float = field(default_factory=time.monotonic)
 
     @property
     def url(self) -> str:
@@ -141,13 +142,17 @@ class Ground:
             return found
 
     def judge(self, sent: int) -> Verdict:
-        """Stop the server, verify the whole log, count."""
+        """Stop the server, verify the whole log, count; and say it, for `pytest -rA`."""
+        took_s = time.monotonic() - self.began_s
         self.log.end()
         check_log(self.log.directory)
         arrived = self.markers()
         counted = Counter(arrived)
         assert set(counted) <= set(range(sent))
-        return Verdict(arrived, sorted(n for n, c in counted.items() if c > 1), sorted(set(range(sent)) - set(counted)))
+        doubled = sorted(n for n, c in counted.items() if c > 1)
+        missing = sorted(set(range(sent)) - set(counted))
+        print(f"sent {sent}, stored {len(arrived)}, twice {runs(doubled)}, missing {runs(missing)}, {took_s:.1f} s")
+        return Verdict(arrived, doubled, missing)
 
     def check_each_once(self, sent: int, *, gap: int = 0) -> None:
         """Every event of the sender's, once, in a log that verifies. `gap`: so many, one request's, may be twice where

@@ -3,9 +3,10 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +30,10 @@ mount --bind /dev/pts $here/dev/pts || true
 ln -s /proc/self/fd $here/dev/fd
 ln -s /run/systemd/journal/dev-log $here/dev/log
 mount --bind $here/dev /dev
-while :; do /usr/lib/systemd/systemd-journald; sleep 0.05; done &
+again() {  # whoever is killed comes back; its number is in a file
+  while :; do "${@:2}" & echo $! >$here/$1.new; mv $here/$1.new $here/$1.pid; wait $! || true; sleep 0.05; done
+}
+again journald /usr/lib/systemd/systemd-journald &
 while read -r words; do eval "$words"; done <$here/words
 """
 
@@ -88,6 +92,25 @@ class Host:
     def say(self, words: str) -> None:
         self._words.write(words + "\n")
 
+    def kill(self, name: str, answers: Callable[[], bool]) -> None:
+        """kill -9 of a daemon inside; it comes back."""
+        number = self.folder / f"{name}.pid"
+        before = number.read_text()
+        self.say(f"kill -9 {before}")
+        wait_for(lambda: number.read_text() != before and answers())
+
+    def takes_syslog(self) -> bool:
+        """Whether journald listens at its end of /dev/log."""
+        folder = os.open(self.folder / "run/systemd/journal", os.O_RDONLY)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+                one.connect(f"/proc/self/fd/{folder}/dev-log")
+                return True
+        except OSError:
+            return False
+        finally:
+            os.close(folder)
+
     def close(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
@@ -121,7 +144,7 @@ def open_sshd(host: Host, port: int) -> Iterator[None]:
     for path in (host.folder, *host.folder.parents):
         if path.stat().st_uid == 0 and path.stat().st_mode & 0o077 == 0:
             path.chmod(0o711)
-    host.say(f"setpriv --reuid=nobody --regid=nogroup --clear-groups {sshd} -f {folder}/config -D &")
+    host.say(f"again sshd setpriv --reuid=nobody --regid=nogroup --clear-groups {sshd} -f {folder}/config -D &")
     yield
 
 

@@ -140,21 +140,27 @@ class Client:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("which", ["server killed", "wire cut", "sender killed"])
 @pytest.mark.parametrize("name", sorted(PROGRAMS))
-def test_each_event_once_whatever_breaks(ground: Ground, name: str) -> None:
+def test_each_event_once_whatever_breaks(ground: Ground, name: str, which: str) -> None:
+    """What breaks does so twice, and not at the same moment of a request."""
     client = Client(ground, name)
+    for moment in (0.0, 0.007):
+        client.wait(30)
+        time.sleep(moment)
+        {"server killed": ground.kill_server, "wire cut": lambda: cut(ground), "sender killed": client.kill}[which]()
     client.wait(20)
-    ground.kill_server()
-    client.wait(20)
-    ground.http.down(0.5)
-    client.wait(20)
+    assert client.process.wait(60) == 0
+    gap = {"elasticsearch": 10, "opentelemetry": 10}.get(name, 0)
+    ground.check_each_once(COUNT, gap=gap if which == "server killed" else 0)
+
+
+def cut(ground: Ground) -> None:
+    """Connections that break one after the other, and then none for a while."""
     for _ in range(3):
         ground.http.cut()
         time.sleep(0.1)
-    client.kill()
-    client.wait(20)
-    assert client.process.wait(60) == 0
-    ground.check_each_once(COUNT, gap={"elasticsearch": 10, "opentelemetry": 10}.get(name, 0))
+    ground.http.down(0.5)
 
 
 def test_one_client_whatever_breaks(ground: Ground) -> None:

@@ -1,19 +1,21 @@
 """journald, sshd, sudo and PostgreSQL producing their own lines, an agent that collects them, and everything killed.
 
 Between a daemon and the log stand a journal or a file, the agent's spool, and the server. The agent and the server are
-killed and the wire is cut while the lines are written: each stands in the log once.
+killed and the wire is cut while the lines are written, and sshd, journald and PostgreSQL themselves between two of
+theirs: each stands in the log once.
 """
 
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import psycopg
 import pytest
 
 from graven.app import open_view
+from ingest.postgres_server import crash as crash_postgres
 from ingest.postgres_server import serve as serve_postgres
 from senders import ground as grounds
 from senders.ground import Ground, free_port, wait_for
@@ -24,8 +26,13 @@ COUNT = 60
 pytestmark = pytest.mark.slow
 
 
-def produce(ground: Ground, agent: Agent, one: Callable[[int], None]) -> None:
-    """COUNT events, while the agent and the server are killed and the wire is cut."""
+def produce(
+    ground: Ground, agent: Agent, one: Callable[[int], None], kill_daemons: Sequence[Callable[[], None]]
+) -> None:
+    """COUNT events, while agent, daemons and server are killed and the wire is cut.
+
+    A daemon that has a line has not written it yet: daemons are killed when theirs are in the log.
+    """
     for number in range(COUNT):
         one(number)
         if number in (COUNT // 6, COUNT // 2):
@@ -34,6 +41,10 @@ def produce(ground: Ground, agent: Agent, one: Callable[[int], None]) -> None:
             ground.kill_server()
         if number in (COUNT // 4, 3 * COUNT // 4):
             ground.http.down(0.3)
+        if number == 2 * COUNT // 3:
+            for kill in kill_daemons:
+                ground.wait_for_all(number + 1)
+                kill()
 
 
 def test_sshd_and_sudo_through_journald(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +64,10 @@ def test_sshd_and_sudo_through_journald(ground: Ground, monkeypatch: pytest.Monk
             else:
                 log_in(port, f"u{number:05d}")
 
-        produce(ground, agent, one)
+        kill_daemons = [
+            lambda: host.kill("sshd", lambda: answers(port)), lambda: host.kill("journald", host.takes_syslog)
+        ]  # fmt: skip
+        produce(ground, agent, one, kill_daemons)
         ground.wait_for_all(COUNT)
         found = [raw for raw in raws(ground) if grounds.MARKER.search(raw)]
     assert {b"sshd", b"sudo"} == {
@@ -64,18 +78,19 @@ def test_sshd_and_sudo_through_journald(ground: Ground, monkeypatch: pytest.Monk
 
 def test_postgresql_with_pgaudit(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grounds, "MARKER", re.compile(rb"AUDIT: SESSION.*INSERT INTO kept VALUES \('u(\d{5})'\)"))
-    with serve_postgres() as (dsn, logs), psycopg.connect(dsn, autocommit=True) as db:
-        db.execute("CREATE EXTENSION pgaudit")
-        db.execute("CREATE TABLE kept (marker text)")
+    with serve_postgres() as (dsn, logs):
+        with psycopg.connect(dsn, autocommit=True) as db:
+            db.execute("CREATE EXTENSION pgaudit")
+            db.execute("CREATE TABLE kept (marker text)")
         agent = Agent(ground, f'[[files]]\nname = "postgres"\npaths = ["{logs}/server.json"]\ntype = "postgresql"\n')
-        produce(ground, agent, lambda number: insert(db, number))
+        produce(ground, agent, lambda number: insert(dsn, number), [lambda: crash_postgres(logs)])
         ground.wait_for_all(COUNT)
     ground.check_each_once(COUNT)
 
 
-def insert(db: "psycopg.Connection[tuple[object, ...]]", number: int) -> None:
-    db.execute(f"INSERT INTO kept VALUES ('u{number:05d}')".encode())
-    time.sleep(0.02)
+def insert(dsn: str, number: int) -> None:
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute(f"INSERT INTO kept VALUES ('u{number:05d}')".encode())
 
 
 def log_in(port: int, user: str) -> None:

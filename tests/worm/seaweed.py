@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from bench.rounds import NotMeasuredError
-from bench.seaweed import ACCESS, SECRET, Seaweed, client, kill, make_bucket, start, weed
+from bench.seaweed import ACCESS, SECRET, Seaweed, client, crash, kill, make_bucket, start, weed
 
-__all__ = ["ACCESS", "SECRET", "Seaweed", "client", "kill", "make_bucket", "shared_store", "start"]
+__all__ = ["ACCESS", "SECRET", "Seaweed", "client", "crash", "kill", "make_bucket", "shared_store", "start"]
 
 
 @contextmanager
