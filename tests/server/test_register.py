@@ -4,12 +4,14 @@ import json
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from graven.app import open_view
 from graven.core.errors import BadInput
 from graven.runtime.clock import rfc3339
+from graven.server import register
 from server.running import Answer, Server
 
 
@@ -40,6 +42,37 @@ def test_the_life_of_a_source(shared_server: Server, admin: str) -> None:
     assert shared_server.ask("GET", "/api/v1/sources/db", token=admin).json() == found
     again = send(shared_server, "POST", "/api/v1/sources", {"name": "db"}, admin)
     assert again.status == 400
+
+
+def test_sources_come_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source once, in the order of the numbers, whatever is registered meanwhile; an answer is bounded."""
+    monkeypatch.setattr(register, "SOURCES_MAX", 4)
+    with Server(tmp_path / "log") as server:
+        token = server.token("read", "admin")
+        for number in range(9):
+            assert send(server, "POST", "/api/v1/sources", {"name": f"s{number}"}, token).status == 201
+        seen: list[tuple[int, str]] = []
+        after, sizes = 0, []
+        while after is not None:
+            page = server.ask("GET", f"/api/v1/sources?limit=3&after={after}", token=token).json()
+            seen += [(one["number"], one["name"]) for one in page["sources"]]
+            sizes.append(len(page["sources"]))
+            if len(sizes) == 2:
+                assert send(server, "POST", "/api/v1/sources", {"name": "late"}, token).status == 201
+            after = page["next"]
+        names = [name for _, name in seen]
+        assert seen == sorted(set(seen)) and set(names) == {"local", "late"} | {f"s{number}" for number in range(9)}
+        assert max(sizes) == 3 and 0 not in sizes
+        whole = server.ask("GET", "/api/v1/sources", token=token).json()
+        assert len(whole["sources"]) == 4 and whole["next"] == whole["sources"][-1]["number"]
+        assert [one["name"] for one in server.control.sources()] == names
+        last = server.ask("GET", f"/api/v1/sources?after={seen[-1][0]}", token=token).json()
+        assert last == {"sources": [], "next": None}
+        for query in ("limit=0", "limit=5", "limit=-1", "limit=x", "after=-1", "after=1e3", "limit=1&limit=2",
+                      "after=" + "9" * 16, "after=\u0663", "after=", "page=1"):  # fmt: skip
+            refused = server.ask("GET", "/api/v1/sources?" + quote(query, safe="=&"), token=token)
+            assert refused.status == 400, query
+        assert server.ask("GET", "/api/v1/sources?after=" + "9" * 15, token=token).json()["sources"] == []
 
 
 @pytest.mark.parametrize(

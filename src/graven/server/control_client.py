@@ -118,8 +118,13 @@ class ControlClient:
         return self._call("DELETE", f"/api/v1/tokens/{quote(name_or_id, safe='')}")
 
     def sources(self) -> list[Answer]:
-        """Every source."""
-        found: list[Answer] = self._call("GET", "/api/v1/sources")["sources"]
+        """Every source, page by page."""
+        found: list[Answer] = []
+        after: int | None = 0
+        while after is not None:
+            page = self._call("GET", f"/api/v1/sources?after={after}")
+            found += page["sources"]
+            after = page["next"]
         return found
 
     def add_source(self, name: str, **fields: object) -> Answer:

@@ -18,6 +18,7 @@ from graven.server.openapi_words import (
     listed,
     maybe,
     number,
+    number_part,
     object_,
     operation,
     path_part,
@@ -25,6 +26,7 @@ from graven.server.openapi_words import (
     ref,
     text,
 )
+from graven.server.register import SOURCES_MAX
 from graven.server.routes import Ask, Endpoint, json_response
 
 
@@ -149,8 +151,20 @@ _PATHS: dict[str, JsonObject] = {
     },
     "/api/v1/sources": {
         "get": operation(
-            "Every source, and how it is", answer("Them.", object_({"sources": listed(ref("SourceState"))})),
+            "Sources in the order of their numbers, and how each is",
+            answer(
+                "A page of them.",
+                object_({
+                    "sources": listed(ref("SourceState")),
+                    "next": maybe(number("there are more: `after` of the next page")),
+                }),
+            ),
+            400,
             scope="read",
+            parameters=(
+                number_part("limit", "at most so many", minimum=1, maximum=SOURCES_MAX, default=SOURCES_MAX),
+                number_part("after", "only those with larger numbers", minimum=0, default=0),
+            ),
         ),
         "post": operation(
             "Register a source", answer("It.", ref("Source")), 400, scope="admin",

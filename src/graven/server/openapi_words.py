@@ -54,6 +54,10 @@ def query_part(name: str, meaning: str, *values: str) -> JsonObject:
     return {"name": name, "in": "query", "description": meaning, "schema": schema}
 
 
+def number_part(name: str, meaning: str, **bounds: int) -> JsonObject:
+    return {"name": name, "in": "query", "description": meaning, "schema": {"type": "integer", **bounds}}
+
+
 def answer(meaning: str, schema: JsonObject | None = None, media: str = "application/json") -> JsonObject:
     return {"description": meaning, "content": {media: {"schema": schema or {"type": "string"}}}}
 

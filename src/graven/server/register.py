@@ -1,5 +1,6 @@
 """Tokens and sources over HTTP, for administrators. What they do is planned and recorded by `log/admin.py`."""
 
+import heapq
 from datetime import datetime
 from typing import Annotated
 
@@ -14,10 +15,13 @@ from graven.log.agents import revoke_agent
 from graven.log.registers import Source, Token
 from graven.server.access import TokenUses
 from graven.server.answers import Refused
-from graven.server.routes import Ask, Endpoint, json_response
+from graven.server.routes import NUMBER, Ask, Endpoint, json_response
 from graven.server.rows import agent_row, inventory_row, source_row, token_row
 
 __all__ = ["Register", "source_row", "token_row"]
+
+SOURCES_MAX = 1000
+"""In one answer."""
 
 _Names = Annotated[list[str], Meta(max_length=64)]
 
@@ -65,7 +69,7 @@ class Register:
             Endpoint("GET", "/api/v1/tokens", self.tokens, ADMIN, inline=True),
             Endpoint("POST", "/api/v1/tokens", self.create_token, ADMIN),
             Endpoint("DELETE", "/api/v1/tokens/{token}", self.revoke_token, ADMIN),
-            Endpoint("GET", "/api/v1/sources", self.sources, READ),
+            Endpoint("GET", "/api/v1/sources", self.sources, READ, {"limit": NUMBER, "after": NUMBER}),
             Endpoint("GET", "/api/v1/sources/{source}", self.source, READ),
             Endpoint("POST", "/api/v1/sources", self.add_source, ADMIN),
             Endpoint("PATCH", "/api/v1/sources/{source}", self.change_source, ADMIN),
@@ -92,8 +96,17 @@ class Register:
         return json_response(self._token_row(token))
 
     def sources(self, ask: Ask) -> Response:
-        """Every source: what it should be, and how it is."""
-        return json_response({"sources": [_inventory_row(ask, one) for one in ask.log.registers.sources.values()]})
+        """Sources in the order of their numbers, from the one behind `after` on: what each should be, and how it is.
+
+        Numbers are given once and only grow, so that pages asked for one after the other show each source once.
+        """
+        limit, after = ask.number("limit", SOURCES_MAX), ask.number("after", 0)
+        if not 1 <= limit <= SOURCES_MAX:
+            raise BadInput(f"the query asks for {limit} sources", mend=f"limit=1 to {SOURCES_MAX}; `next` leads on")
+        behind = (one for one in ask.log.registers.sources.values() if one.number > after)
+        found = heapq.nsmallest(limit + 1, behind, key=lambda one: one.number)
+        following = found[limit - 1].number if len(found) > limit else None
+        return json_response({"sources": [_inventory_row(ask, one) for one in found[:limit]], "next": following})
 
     def source(self, ask: Ask) -> Response:
         """One source."""

@@ -32,6 +32,10 @@ JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
 
+Values = tuple[str, ...]
+NUMBER: Values = ()
+_DIGITS_MAX = 15
+
 T = TypeVar("T")
 logger = get_logger("http")
 
@@ -56,6 +60,10 @@ class Ask:
         """How the audit log names who asks."""
         return self.principal.actor if self.principal is not None else None
 
+    def number(self, key: str, default: int) -> int:
+        """A number of the query."""
+        return int(self.query.get(key, default))
+
     def document(self, kind: type[T]) -> T:
         """The JSON body. Raises BadInput with its path."""
         try:
@@ -68,13 +76,14 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method of one path. `scope` None: open to anybody. `query` maps the keys it knows to their values."""
+    """One method of one path. `scope` None: open to anybody. `query` maps the keys it knows to their values; NUMBER is
+    any number."""
 
     method: str
     path: str
     answer: Callable[[Ask], Response]
     scope: str | None = None
-    query: Mapping[str, tuple[str, ...]] | None = None
+    query: Mapping[str, Values] | None = None
     inline: bool = False
     knows_callers: bool = True
     body_bytes_max: int = BODY_BYTES_MAX
@@ -156,14 +165,20 @@ async def _answer(live: Live, access: Access, endpoint: Endpoint, request: Reque
     return endpoint.answer(ask) if endpoint.inline else await live.reads.run(partial(endpoint.answer, ask))
 
 
-def _query(request: Request, known: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _query(request: Request, known: Mapping[str, Values]) -> dict[str, str]:
     given: dict[str, str] = {}
     for key, value in request.query_params.multi_items():
-        if key not in known or value not in known[key] or key in given:
-            allowed = "; ".join(f"{name}={'|'.join(values)}" for name, values in known.items())
+        if key not in known or not _is_one_of(value, known[key]) or key in given:
+            allowed = "; ".join(f"{name}={'|'.join(values) or 'NUMBER'}" for name, values in known.items())
             raise BadInput(f"the query says {key[:64]!r} = {value[:64]!r}", mend=allowed or "this takes no query")
         given[key] = value
     return given
+
+
+def _is_one_of(value: str, known: Values) -> bool:
+    if known:
+        return value in known
+    return value.isascii() and value.isdecimal() and len(value) <= _DIGITS_MAX
 
 
 def _length(request: Request) -> int | None:
