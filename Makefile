@@ -46,7 +46,7 @@ lock: ## write the locks anew from pyproject.toml (needs uv; UPGRADE=1 for newer
 
 clean: ## remove what make built; logs such as ./graven-demo stay
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
-	find src tests bench tamper -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench tamper lab -name __pycache__ -type d -prune -exec rm -rf {} +
 
 set-up-run:
 	@scripts/setup.sh run

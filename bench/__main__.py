@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from lab import AbsentError
+
 from bench import (
     anchored,
     audited,
@@ -33,7 +35,7 @@ from bench.events import Feed
 from bench.lone import Lone, median_ms, percentile_99_ms
 from bench.over_http import Load, Nothing
 from bench.report import Row, as_json, format_table, limit_row, rate_row
-from bench.rounds import Measured, NotMeasuredError, Run, measure
+from bench.rounds import Measured, Run, measure
 
 CORES = 2
 EVENTS_A_BATCH = 1_000
@@ -133,12 +135,12 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
             ).run
             lone = Lone(server, feed)
             contestants[LONE] = lone.run
-        except NotMeasuredError as why:
+        except AbsentError as why:
             absent += [Row(name, f"not measured: {why}") for name in (BATCHES, SINGLES, HEC, BULK, SYSLOG, EMPTY, LONE)]
         for name, start in ((RSYSLOG, loggers.rsyslog), (SECURE_NG, loggers.secure_syslog_ng)):
             try:
                 contestants[name] = stack.enter_context(start(place)).run
-            except NotMeasuredError as why:
+            except AbsentError as why:
                 absent.append(Row(name, f"not measured: {why}"))
         large = _make_log(plan.events, long.EVENTS_A_BLOCK, place)
         small_blocks = _make_log(plan.small_blocks, 1, place)
@@ -149,7 +151,7 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
             _told("starting PostgreSQL")
             database = stack.enter_context(postgres.serve(place))
             contestants[f"PostgreSQL {database.version}, hash-chain trigger"] = database.run
-        except postgres.AbsentError as why:
+        except AbsentError as why:
             absent.append(Row("PostgreSQL, hash-chain trigger", f"not measured: {why}"))
         count = max(2, int(rate_max * plan.seconds / EVENTS_A_BATCH))
         batches = list(Feed().batches(count, events_each=EVENTS_A_BATCH))
@@ -166,7 +168,7 @@ def run(plan: Plan, place: Path) -> tuple[list[Row], float]:
     for what, more in further:
         try:
             rows += more()
-        except NotMeasuredError as why:
+        except AbsentError as why:
             rows.append(Row(what, f"not measured: {why}"))
     return rows, sum(map(len, batches)) / (count * EVENTS_A_BATCH) - 1  # less the newline
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 
+from lab import AbsentError, seaweed
 from msgspec import structs
 
-from bench import seaweed
 from bench.long import LongLog
 from bench.report import Row
 from bench.rounds import NotMeasuredError
@@ -50,7 +50,7 @@ def row(place: Path, log: LongLog, told: Callable[[str], None]) -> Row:
     try:
         with TemporaryDirectory(dir=place) as name:
             found = _copy(Path(name), log)
-    except NotMeasuredError as why:
+    except AbsentError as why:
         return Row(COPY, f"not measured: {why}")
     events = log.grown.events
     rate, objects = events / found.seconds, found.objects / found.seconds

@@ -11,13 +11,14 @@ flushes; its key and MAC are written beside, not synced: "durable" is as far as 
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
+
+from lab.processes import end, free_port
 
 from bench.lines import SshdLines
 from bench.rounds import NotMeasuredError, Turn
@@ -97,7 +98,7 @@ def rsyslog(place: Path) -> Iterator[Logger]:
     program = shutil.which("rsyslogd") or "/usr/sbin/rsyslogd"
     if not Path(program).exists():
         raise NotMeasuredError("rsyslogd is not installed (apt-get install rsyslog)")
-    folder, port = _folder(place, "rsyslog"), _free_port()
+    folder, port = _folder(place, "rsyslog"), free_port()
     config, file = folder / "conf", folder / "lines"
     config.write_text(_RSYSLOG.format(place=folder, file=file, port=port))
     with _running([program, "-n", "-f", str(config), "-i", str(folder / "pid")], folder, port) as process:
@@ -112,7 +113,7 @@ def secure_syslog_ng(place: Path) -> Iterator[Logger]:
         raise NotMeasuredError("syslog-ng with secure logging is not installed (syslog-ng-core, syslog-ng-mod-slog)")
     modules = _modules(root)
     assert modules is not None
-    folder, port = _folder(place, "syslog-ng"), _free_port()
+    folder, port = _folder(place, "syslog-ng"), free_port()
     environment = {**os.environ, "LD_LIBRARY_PATH": str(modules.parent)}
     for arguments in (["-m", "master.key"], ["-d", "master.key", "000000000001", "bench", "host.key"]):
         done = subprocess.run(
@@ -142,11 +143,6 @@ def _folder(place: Path, name: str) -> Path:
     return folder
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
-
-
 @contextmanager
 def _running(
     command: list[str], folder: Path, port: int, environment: dict[str, str] | None = None
@@ -154,22 +150,17 @@ def _running(
     with (folder / "errors").open("wb") as errors:
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
     try:
-        end = monotonic() + WAIT_SECONDS_MAX
+        until = monotonic() + WAIT_SECONDS_MAX
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
                 break
             except OSError:
-                if process.poll() is not None or monotonic() > end:
+                if process.poll() is not None or monotonic() > until:
                     said = (folder / "errors").read_text(errors="replace")[-300:]
                     raise NotMeasuredError(f"{Path(command[0]).name} did not start: {said}") from None
                 sleep(0.02)
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         shutil.rmtree(folder, ignore_errors=True)

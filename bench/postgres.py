@@ -8,7 +8,6 @@ Batches go in by COPY, the fastest door there is, one transaction a batch; the s
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,8 +16,10 @@ from pathlib import Path
 from time import perf_counter
 
 import psycopg
+from lab import AbsentError
+from lab.processes import free_port
 
-from bench.rounds import NotMeasuredError, Turn
+from bench.rounds import Turn
 
 ACCOUNT = "postgres"
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "4GB"}  # generous; whatever touches durability is left alone
@@ -43,10 +44,6 @@ END $$;
 CREATE TRIGGER one_writer BEFORE INSERT ON log FOR EACH STATEMENT EXECUTE FUNCTION one_writer();
 CREATE TRIGGER chain BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION chain();
 """
-
-
-class AbsentError(NotMeasuredError):
-    """There is no PostgreSQL to measure; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ def serve(place: Path) -> Iterator[Server]:
     secret = data / "password"
     secret.write_text(password)
     cluster = data / "cluster"
-    port = _free_port()
+    port = free_port()
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={data}"
     options += "".join(f" -c {name}={value}" for name, value in SETTINGS.items())
     try:
@@ -135,10 +132,3 @@ def _call(account: str | None, cwd: Path, *command: object) -> None:
         if got.returncode != 0:
             log.seek(0)
             raise AbsentError(f"{Path(words[0]).name} failed: {' '.join(log.read().split())[-200:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

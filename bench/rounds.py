@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from lab import AbsentError
+
 Run = Callable[[Sequence[bytes], Path, float], "Turn"]
 """(batches of NDJSON, a directory to write in, seconds) -> what was done. Leaves the directory as it was."""
 
 
-class NotMeasuredError(Exception):
-    """A contestant cannot be measured here; the text says why, and stands in its row."""
+class NotMeasuredError(AbsentError):
+    """A contestant was there and could not be measured; the text says why, and stands in its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def measure(
 ) -> Measured:
     """`rounds` rounds of every contestant, `seconds` each; who begins moves on from round to round.
 
-    A contestant that raises NotMeasuredError is out from then on. `told` hears what is under way.
+    A contestant that raises AbsentError is out from then on. `told` hears what is under way.
     """
     names = list(contestants)
     found: dict[str, list[Turn]] = {name: [] for name in names}
@@ -91,7 +93,7 @@ def measure(
             told(f"round {number + 1} of {rounds}: {name}")
             try:
                 found[name].append(contestants[name](batches, place, seconds))
-            except NotMeasuredError as why:
+            except AbsentError as why:
                 absent[name] = str(why)
     rates = {name: Rates(tuple(turns)) for name, turns in found.items() if name not in absent}
     return Measured(rates, absent)

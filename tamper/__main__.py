@@ -10,11 +10,13 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lab import AbsentError
+
 from tamper import disasters, peers, world
 from tamper.graven_log import stage
 from tamper.house import House
 from tamper.judge import act_out
-from tamper.model import AbsentError, Attack, Scene, System, WentWrongError
+from tamper.model import Attack, Scene, System, WentWrongError
 from tamper.report import Run, as_json, as_page, as_text, cell, read_run
 from tamper.rows import BY_KEY, ROWS
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -150,13 +149,6 @@ def http(
             return error.code, error.read()
     except OSError as error:
         return 0, str(error).encode()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(what: str, done: Callable[[], bool], seconds: float = START_S_MAX) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from lab import AbsentError
+from lab.processes import free_port
 
 from graven.config import AuthorityConfig, format_config, load_config
 from graven.config.model import ClassConfig, JournalConfig, PublishConfig
@@ -21,7 +23,7 @@ from graven.core.checkpoint import parse_checkpoint
 from graven.core.note import parse_note
 from tamper import calls
 from tamper.calls import Server
-from tamper.model import AbsentError, Said, WentWrongError
+from tamper.model import Said, WentWrongError
 from tamper.world import BUCKET, Witness, World, make_witness
 
 SOURCE = "app"
@@ -154,7 +156,7 @@ class House:
         words: list[object] = ["audit", "follow", f"{self.url}/log", "--policy", self.policy]
         words += ["--state", self.outside / "audit", "--once"]
         if self.world.authority is not None:
-            words += ["--tsa-root", self.world.authority.root]
+            words += ["--tsa-root", self.world.authority.ca_file]
         return self.ask(*words)
 
     def read(self, index: int) -> dict[str, object]:
@@ -178,7 +180,7 @@ def build(world: World, name: str, *, own_witnesses: bool = False, small_disk: b
     root = world.place(name)
     (root / "outside").mkdir()
     witnesses = [make_witness(world, f"{name}-{one.name}") for one in world.witnesses] if own_witnesses else None
-    house = House(world, root, world.witnesses if witnesses is None else witnesses, port=calls.free_port())
+    house = House(world, root, world.witnesses if witnesses is None else witnesses, port=free_port())
     if small_disk:
         _make_small(house)
     house.run("init", house.directory, "--origin", f"example.com/{root.name}")
@@ -265,7 +267,7 @@ def _configure(house: House) -> None:
     config = load_config(path)
     authorities = {}
     if (authority := house.world.authority) is not None:
-        authorities = {"matrix": AuthorityConfig(url=authority.url, ca_file=str(authority.root), interval_s=1)}
+        authorities = {"matrix": AuthorityConfig(url=authority.url, ca_file=str(authority.ca_file), interval_s=1)}
     config = msgspec.structs.replace(
         config,
         classes={"default": ClassConfig(), "staff": ClassConfig()},

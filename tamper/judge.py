@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager
 from time import perf_counter, sleep
 from typing import cast
 
+from lab import AbsentError
+
 from tamper.model import (
     ABSENT,
     CAUGHT,
     MISSED,
     NOT_ACTED,
-    AbsentError,
     Attack,
     Catch,
     Observer,

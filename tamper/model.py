@@ -15,10 +15,6 @@ NOT_ACTED: State = "not acted out"
 ABSENT: State = "not here"
 
 
-class AbsentError(Exception):
-    """A system, or a program that it takes, is not on this machine; the text says which."""
-
-
 class WentWrongError(Exception):
     """The harness could not do what a row says: no verdict follows, and the run fails."""
 

@@ -12,13 +12,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import seaweed
-from bench.rounds import NotMeasuredError
+from lab import AbsentError, authority, seaweed
+from lab.authority import Authority
 
-from tamper import authority, calls
-from tamper.authority import Authority
+from tamper import calls
 from tamper.calls import Graven, Server
-from tamper.model import AbsentError, WentWrongError
+from tamper.model import WentWrongError
 
 BUCKET = "matrix"
 WITNESSES = ("w1", "w2", "w3")
@@ -85,7 +84,7 @@ def opened(*, bucket: bool = True, witnesses: int = len(WITNESSES), trail: int =
             stack.callback(witness.server.stop)
             world.witnesses.append(witness)
         try:
-            world.authority = stack.enter_context(authority.serving(root / "authority"))
+            world.authority = stack.enter_context(authority.serving(authority.make_authority(root / "authority")))
         except AbsentError as why:
             world.absent["time authority"] = str(why)
         if bucket:
@@ -115,7 +114,7 @@ def _start_store(world: World, stack: ExitStack) -> None:
     try:
         seaweed.weed()
         import boto3  # noqa: F401 - the bucket is spoken to by it
-    except (NotMeasuredError, ImportError) as why:
+    except (AbsentError, ImportError) as why:
         world.absent["write-once bucket"] = str(why)
         return
     data = world.root / "store"

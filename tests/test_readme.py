@@ -4,13 +4,13 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from lab.processes import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,7 +36,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
         pytest.skip(f"the README's tour needs {', '.join(lacking)}")
     directory = tmp_path_factory.mktemp("read me")
     lines = ["set -euo pipefail"]
-    port = str(_free_port())
+    port = str(free_port())
     for number, (language, block) in enumerate(_BLOCK.findall(README)):
         lines.append(f'echo "{MARK.format(number)}"')
         if language == "python":
@@ -56,13 +56,6 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
     printed = re.split(r"^=== block \d+ ===\n", ran.stdout, flags=re.MULTILINE)
     assert printed[0] == ""
     return Tour(printed[1:], directory)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def test_the_log_has_the_name_it_was_given(tour: Tour) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab import AbsentError
+
 from tamper import observers
 from tamper.house import House, build, make_roomy
-from tamper.model import AbsentError, Said, WentWrongError
+from tamper.model import Said, WentWrongError
 from tamper.report import Disaster
 from tamper.world import World
 

@@ -2,11 +2,12 @@
 
 import re
 
+from lab import AbsentError
+
 from tamper import calls, observers
 from tamper.disasters.judge import Story, expect
 from tamper.forward import Forwarder
 from tamper.house import House
-from tamper.model import AbsentError
 from tamper.report import Disaster
 from tamper.world import start_witness
 
@@ -60,14 +61,14 @@ def _authority(house: House, found: Disaster) -> None:
     authority = house.world.authority
     if authority is None:
         raise AbsentError(house.world.absent["time authority"])
-    authority.away = True
+    authority.reply = lambda _: (503, b"")
     try:
         for _ in range(3):
             house.append(3)
         calls.until("the failure to be told", lambda: _metric(house, "graven_time_authorities_failing") > 0, 20)
         found.seen.append("events are taken; graven_time_authorities_failing is 1")
     finally:
-        authority.away = False
+        authority.reply = None
     said = house.ask("anchor", "stamp", "--dir", house.directory)
     expect(found, "graven anchor stamp, once it is back", said, 0)
 

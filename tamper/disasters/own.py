@@ -5,10 +5,12 @@ import shutil
 import signal
 from contextlib import suppress
 
+from lab import AbsentError
+
 from tamper import calls
 from tamper.disasters.judge import Story, expect
 from tamper.house import House, copy_host, restore_host
-from tamper.model import AbsentError, WentWrongError
+from tamper.model import WentWrongError
 from tamper.report import Disaster
 
 AHEAD_S = 86_400

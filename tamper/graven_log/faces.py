@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from os import urandom
 from pathlib import Path
 
+from lab.published import write_tree
+
 from graven.keys.keyring import Keyring
 from graven.keys.rootkeys import HIGHEST_FILE, nothing_signed
 from graven.keys.signer import LogSigner
@@ -100,7 +102,8 @@ def _own_history(house: House, signer: LogSigner) -> None:
     folder = house.root / "thief"
     folder.mkdir()
     entries = [urandom(32) for _ in range(size)]
-    impostor.write_tree(folder, entries, signer, f"example.com/{house.root.name}", forge.now_us() // 1_000_000)
+    now_s = forge.now_us() // 1_000_000
+    write_tree(folder, f"example.com/{house.root.name}", entries, lambda tree: signer.sign_checkpoint(tree, now_s))
     _show(house, folder)
 
 

@@ -6,13 +6,13 @@ import signal
 from contextlib import suppress
 from typing import Any
 
-from bench import seaweed
+from lab import AbsentError, seaweed
 
 from graven.app import open_view
 from graven.journal.frame import HEADER_SIZE
 from tamper import forge
 from tamper.house import House
-from tamper.model import AbsentError, Act, Observer, Said, Scene, WentWrongError
+from tamper.model import Act, Observer, Said, Scene, WentWrongError
 from tamper.world import BUCKET
 
 MARKED_MAX = 400

@@ -2,13 +2,15 @@
 
 import json
 
+from lab import AbsentError
+
 from graven.app import Log
 from graven.config import load_config
 from graven.log.types import Batch
 from graven.runtime.clock import US_PER_S
 from tamper import calls, forge
 from tamper.house import House
-from tamper.model import AbsentError, Act, Observer, Said, Scene
+from tamper.model import Act, Observer, Said, Scene
 
 WEEK_S = 7 * 86_400
 BEHIND_S = 3_600
@@ -24,7 +26,7 @@ def reader(house: House) -> Observer:
         path = house.outside / "evidence.json"
         path.unlink(missing_ok=True)
         house.run("prove", house.notes["index"], "--dir", house.directory, "-o", path)
-        words = ["check", path, "--policy", house.policy, "--tsa-root", house.world.authority.root]
+        words = ["check", path, "--policy", house.policy, "--tsa-root", house.world.authority.ca_file]
         said = house.ask(*words)
         caution = next((line.strip() for line in said.text.splitlines() if line.strip().startswith("caution")), "")
         return Said(said.code, caution or said.text, said.alarm or bool(caution))

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from lab import AbsentError
+
 from tamper.calls import ROOT
-from tamper.model import AbsentError
 
 JOURNAL_REMOTE = ROOT / ".cache" / "journal-remote"
 SYSLOG_NG = ROOT / ".cache" / "syslog-ng"

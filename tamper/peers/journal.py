@@ -11,8 +11,10 @@ import subprocess
 import time
 from pathlib import Path
 
+from lab import AbsentError
+
 from tamper import calls
-from tamper.model import AbsentError, Observer, Said, WentWrongError
+from tamper.model import Observer, Said, WentWrongError
 from tamper.peers import files
 from tamper.peers.ledger import OTHER, WORD
 

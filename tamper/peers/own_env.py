@@ -7,8 +7,10 @@ import venv
 from hashlib import sha256
 from pathlib import Path
 
+from lab import AbsentError
+
 from tamper.calls import CALL_S_MAX, ROOT
-from tamper.model import AbsentError, Said, WentWrongError
+from tamper.model import Said, WentWrongError
 
 PINS = Path(__file__).with_name("requirements.txt")
 INSTALL_S_MAX = 300

@@ -13,7 +13,7 @@ import psycopg
 from bench import postgres
 from psycopg import sql
 
-from tamper.model import AbsentError, Act, Observer, Said, Scene, System
+from tamper.model import Act, Observer, Said, Scene, System
 from tamper.peers import ledger
 from tamper.peers.ledger import Ledger
 
@@ -140,10 +140,7 @@ def system(place: Path, stack: ExitStack) -> System:
     def server() -> postgres.Server:
         if not running:
             place.chmod(0o711)
-            try:
-                running.append(stack.enter_context(postgres.serve(place)))
-            except postgres.AbsentError as why:
-                raise AbsentError(str(why)) from None
+            running.append(stack.enter_context(postgres.serve(place)))
         return running[0]
 
     @contextmanager

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from lab import AbsentError
+
 from tamper import calls
 from tamper.graven_log.doors import TEXT
 from tamper.judge import VISITOR
-from tamper.model import AbsentError, Act, Attack, Observer, Said, Scene, System
+from tamper.model import Act, Attack, Observer, Said, Scene, System
 from tamper.peers import files, ledger
 from tamper.peers.ledger import LATER, OTHER, RECORDS, WORD
 from tamper.peers.syslog_store import Syslog

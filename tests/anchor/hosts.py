@@ -1,11 +1,9 @@
 """A log with real witnesses, served over HTTP, and small servers that answer badly."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
@@ -112,45 +110,6 @@ def witnessed(host: Host, serving: Sequence[str] | None = None, quorum: str = "2
             move(host, name, running.url)
         host.write_policy(quorum)
         yield host
-
-
-Reply = Callable[[bytes], tuple[int, bytes]]
-
-
-@contextmanager
-def answering(reply: Reply, *, delay_s: float = 0.0, drip_s: float = 0.0) -> Iterator[str]:
-    """A server that answers every POST with `reply(body)`: after a delay, or a byte at a time. Yields its URL."""
-    stop = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, answer = reply(body)
-            stop.wait(delay_s)
-            try:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                for at in range(0, len(answer), 1 if drip_s else len(answer)):
-                    self.wfile.write(answer[at : at + (1 if drip_s else len(answer))])
-                    if drip_s and stop.wait(drip_s):
-                        return
-            except OSError:
-                return  # the log has hung up
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        stop.set()
-        server.shutdown()
-        server.server_close()
 
 
 def until(what: Callable[[], bool], seconds: float = 20.0) -> None:

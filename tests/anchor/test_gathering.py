@@ -8,8 +8,9 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
+from lab.http import replying
 
-from anchor.hosts import Host, answering, make_host, move, until, witnessed
+from anchor.hosts import Host, make_host, move, until, witnessed
 from graven.anchor import panel
 from graven.app import Log
 from graven.core.errors import Busy, Disproved
@@ -117,7 +118,7 @@ def test_a_slow_witness_is_not_waited_for_and_its_answer_is_not_lost(tmp_path: P
             got = post(real, body)
             return got.status, got.body
 
-        with answering(pass_on) as url:
+        with replying(pass_on) as url:
             move(host, "w3", url)
             host.write_policy()
             with host.open() as log:
@@ -164,7 +165,7 @@ def test_a_lying_witness_adds_nothing_and_stops_nothing(tmp_path: Path, status: 
             got = post(honest, request)
             return got.status, got.body
 
-        with answering(reply) as url:
+        with replying(reply) as url:
             move(host, "w3", url)
             host.write_policy()
             with host.open() as log:
@@ -180,7 +181,7 @@ def test_an_answer_that_drips_is_cut_off(tmp_path: Path, monkeypatch: pytest.Mon
     host = make_host(tmp_path)
     with witnessed(host), host.open(witness_deadline_ms=300) as log:
         publish(log)
-    with witnessed(host, ["w1", "w2"]), answering(lambda _: (200, b"x" * 1000), drip_s=0.1) as url:
+    with witnessed(host, ["w1", "w2"]), replying(lambda _: (200, b"x" * 1000), drip_s=0.1) as url:
         move(host, "w3", url)
         host.write_policy()
         with host.open(witness_deadline_ms=300, witness_start="go_on") as log:
@@ -227,7 +228,7 @@ def test_required_witnesses_hold_a_tree_back_until_they_are_there(tmp_path: Path
             got = post(real, request)
             return got.status, got.body
 
-        with answering(reply) as url:
+        with replying(reply) as url:
             move(host, "w2", url)
             host.write_policy()
             log = host.open(witness_require=True, witness_deadline_ms=300)
@@ -289,7 +290,7 @@ def test_the_requests_are_as_the_specification_has_them(tmp_path: Path) -> None:
             got = post(real, body)
             return got.status, got.body
 
-        with answering(pass_on) as url:
+        with replying(pass_on) as url:
             move(host, "w1", url)
             host.write_policy("1")
             with host.open() as log:

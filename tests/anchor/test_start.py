@@ -7,8 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from lab.http import replying
 
-from anchor.hosts import answering, make_host, move, witnessed
+from anchor.hosts import make_host, move, witnessed
 from anchor.test_gathering import counted, publish
 from graven.app import Log
 from graven.core.errors import BadInput, Broken, Busy
@@ -141,7 +142,7 @@ def test_a_witness_that_says_nothing_does_not_count_as_one_that_answered(
 ) -> None:
     monkeypatch.setattr("graven.app.log.WITNESSES_WAIT_S", 0.3)
     host = make_host(tmp_path, ["w1"])
-    with answering(lambda _: (status, body)) as url:
+    with replying(lambda _: (status, body)) as url:
         move(host, "w1", url)
         host.write_policy("1")
         with pytest.raises(Busy, match="too few witnesses"):
@@ -157,7 +158,7 @@ def test_a_409_without_a_size_is_lived_with(tmp_path: Path) -> None:
             got = post(real, request)
             return got.status, b"" if got.status == 409 else got.body
 
-        with answering(bare) as url:
+        with replying(bare) as url:
             move(host, "w1", url)
             host.write_policy("1")
             for _ in range(2):

@@ -8,13 +8,13 @@ from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from lab.published import write_tree
+
 from core.signers import LOG, LOG_PQ, ORIGIN, Signer, sign_text
 from graven.audit.follow import Follower, Round
-from graven.core.checkpoint import Checkpoint, format_checkpoint
-from graven.core.merkle import hash_leaves, root_of
+from graven.core.checkpoint import format_checkpoint
 from graven.core.note import format_vkey
 from graven.core.policy import Policy, parse_policy
-from graven.core.tile import bundle_path, encode_entries, tile_path
 from graven.runtime.clock import US_PER_S, FixedClock
 from graven.runtime.site import HttpSite
 
@@ -31,20 +31,7 @@ def entries_of(count: int, salt: int = 0, shared: int = 0) -> list[bytes]:
 
 def publish(folder: Path, entries: Sequence[bytes], signers: Sequence[Signer] = (LOG, LOG_PQ)) -> bytes:
     """Write the files of a tree of these entries, and its checkpoint, which is returned."""
-    level, hashes = 0, hash_leaves(entries)
-    root = root_of(hashes)
-    for at in range(0, len(entries), 256):
-        part = entries[at : at + 256]
-        _write(folder / bundle_path(at // 256, len(part)), encode_entries(b"".join(part)))
-    while hashes:
-        for at in range(0, len(hashes), 256):
-            tile = hashes[at : at + 256]
-            _write(folder / tile_path(level, at // 256, len(tile)), b"".join(tile))
-        hashes = [root_of(hashes[at : at + 256]) for at in range(0, len(hashes) - 255, 256)]
-        level += 1
-    note = sign_text(format_checkpoint(Checkpoint(ORIGIN, len(entries), root)), *signers)
-    _write(folder / "checkpoint", note)
-    return note
+    return write_tree(folder, ORIGIN, entries, lambda tree: sign_text(format_checkpoint(tree), *signers))
 
 
 class Served:

@@ -11,11 +11,11 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from lab.http import Handler, answering
 
 from audit.logs import POLICY_TEXT, entries_of, files_of, publish, serving
 from core.signers import LOG, ORIGIN, sign_checkpoint
@@ -53,24 +53,13 @@ def started(url: str, *more: str) -> subprocess.Popen[str]:
 def hook() -> Iterator[tuple[str, list[dict[str, object]]]]:
     posted: list[dict[str, object]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
+    class Hook(Handler):
         def do_POST(self) -> None:
-            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
+            posted.append(json.loads(self.body()))
+            self.answer(204)
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/alarm", posted
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with answering(Hook) as url:
+        yield f"{url}/alarm", posted
 
 
 def test_killed_in_the_middle_of_copying_it_goes_on_where_it_was() -> None:

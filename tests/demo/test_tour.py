@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab.processes import free_port
 
 from graven.app import Log, create_log, open_view
 from graven.core.errors import BadInput, Disproved
@@ -40,13 +40,6 @@ def demo(*words: str, cwd: Path, exit_code: int = 0) -> subprocess.CompletedProc
 
 def environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("GRAVEN_")}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 @pytest.fixture(scope="module")

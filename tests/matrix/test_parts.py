@@ -1,44 +1,32 @@
 """Parts of the harness that could fool it: a door that shuts, an export that is read, a chain that is judged."""
 
 import tempfile
-import threading
 from contextlib import ExitStack
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from lab import AbsentError
+from lab.http import Handler, answering
 from tamper import calls
 from tamper.forward import Forwarder
 from tamper.judge import act_out
-from tamper.model import CAUGHT, MISSED, NOT_ACTED, AbsentError
+from tamper.model import CAUGHT, MISSED, NOT_ACTED
 from tamper.peers import postgres
 from tamper.peers.journal import read_entries
 from tamper.rows import BY_KEY
 
 
 def test_a_door_that_is_shut_lets_nobody_through() -> None:
-    class Handler(BaseHTTPRequestHandler):
+    class Open(Handler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"ok")
+            self.answer(200, b"ok")
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Silent."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        with Forwarder(f"127.0.0.1:{server.server_address[1]}") as door:
-            assert calls.http(door.url) == (200, b"ok")
-            door.shut()
-            assert calls.http(door.url)[0] == 0
-            door.reopen()
-            assert calls.http(door.url) == (200, b"ok")
-    finally:
-        server.shutdown()
-        server.server_close()
+    with answering(Open) as url, Forwarder(url.removeprefix("http://")) as door:
+        assert calls.http(door.url) == (200, b"ok")
+        door.shut()
+        assert calls.http(door.url)[0] == 0
+        door.reopen()
+        assert calls.http(door.url) == (200, b"ok")
 
 
 def test_an_export_with_empty_lines_in_a_field_is_read_whole() -> None:

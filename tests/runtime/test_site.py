@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from lab.http import answering
 
-from answering import answering
 from graven.core.errors import BadInput, Broken, Disproved
 from graven.runtime import site
 from graven.runtime.site import FolderSite, HttpSite, Site

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from lab.processes import free_port
 
 from agent.agents import check_log
 from client.process import ServedLog
@@ -184,12 +185,6 @@ def wait_quiet(count: Callable[[], int], *, quiet_s: float = 3.0) -> None:
         if (now := count()) != seen:
             seen, since_s = now, time.monotonic()
         time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 import pytest
+from lab.processes import free_port
 
 from graven.app import open_view
 from ingest.postgres_server import crash as crash_postgres
 from ingest.postgres_server import serve as serve_postgres
 from senders import ground as grounds
-from senders.ground import Ground, free_port, wait_for
+from senders.ground import Ground, wait_for
 from senders.hosted import Agent, open_host, open_sshd
 
 COUNT = 60

@@ -5,7 +5,6 @@ A program that is not installed skips its test, with its name. Clients run in a 
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from lab.processes import end
 
 from graven.app import create_log
 from graven.config import SyslogConfig, load_config
@@ -48,12 +48,7 @@ def running(*command: str, **variables: str) -> Iterator[None]:
     try:
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def syslog_events(server: Server, token: str, before: int, source: str) -> list[Any]:

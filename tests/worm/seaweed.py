@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.rounds import NotMeasuredError
-from bench.seaweed import ACCESS, SECRET, Seaweed, client, crash, kill, make_bucket, start, weed
+from lab import AbsentError
+from lab.seaweed import ACCESS, SECRET, Seaweed, client, crash, kill, make_bucket, start, weed
 
 __all__ = ["ACCESS", "SECRET", "Seaweed", "client", "crash", "kill", "make_bucket", "shared_store", "start"]
 
@@ -24,7 +24,7 @@ def shared_store(folder: Path) -> Iterator[Seaweed]:
     """The store of this test run; `folder` is one that all its processes share."""
     try:
         weed()
-    except NotMeasuredError as why:
+    except AbsentError as why:
         pytest.skip(str(why))
     folder.mkdir(parents=True, exist_ok=True)
     with _users(folder) as state:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from lab.processes import free_port
 
 from agent.agents import check_log, raws, records, wait_for
 from agent.test_killed import enrol, served, start_agent
@@ -36,12 +37,6 @@ token_file = "token"
 name = "unix"
 socket = "log.sock"
 """
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @dataclass

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from lab.http import answering
 
-from answering import answering
 from graven.core.errors import BadInput
 from graven.demo.forgery import rewrite_history
 from graven.log.verify import Report, url, verify_url

