@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bench.rounds import NotMeasuredError
-from bench.seaweed import weed
+from lab import AbsentError
+from lab.seaweed import weed
 
 from agent.trails import PUBLIC_KEYS, Trail
 from senders import ground as grounds
@@ -68,7 +68,7 @@ def serve_store(folder: Path) -> Iterator[list[Seaweed]]:
     """A store of our own; the last of the list is the one that runs."""
     try:
         weed()
-    except NotMeasuredError as why:
+    except AbsentError as why:
         pytest.skip(str(why))
     folder.mkdir()
     stores = [start(folder)]
