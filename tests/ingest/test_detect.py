@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from graven.ingest.detect import Detector
 from graven.ingest.normalize import OF_DOORS, SOURCES
+from graven.ingest.normalize.host_line import program_of
 from graven.ingest.record import NO, SURE, Document, Normaliser
 from graven.ingest.sources import load_samples
 from graven.ingest.table import Match, Table
@@ -68,7 +69,11 @@ TEXTS = st.lists(
 @settings(max_examples=120)
 @given(st.one_of(OBJECTS, TEXTS, st.lists(st.just({"verb": "x"}))))
 def test_any_document_is_found_as_if_everybody_were_asked(document: Any) -> None:
-    assert DETECTOR.find(document) is ask_everybody(document)
+    found = ask_everybody(document)
+    assert DETECTOR.find(document) is found
+    if isinstance(document, str) and (program := program_of(document)) and (sure := DETECTOR.of_line(program)):
+        source, marks = sure
+        assert source is found or any(mark in document for mark in marks)
 
 
 @pytest.mark.parametrize("source", ALL, ids=[source.TYPE for source in ALL])
@@ -80,7 +85,7 @@ def test_nobody_recognises_what_it_says_is_not_its_own(source: Normaliser, share
         if isinstance(document, dict) and keys is not None:
             assert source.recognise({key: value for key, value in document.items() if key not in keys}) == NO
         if isinstance(document, str):
-            if keys is not None and not lines:
+            if not getattr(source, "LINES", keys is None):
                 assert source.recognise(document) == NO
             for mark in marks:
                 document = document.replace(mark, "")
@@ -119,3 +124,6 @@ def test_a_type_that_states_nothing_is_always_asked() -> None:
     one = Greedy()
     for document in ({}, {"verb": "x"}, "text", ["a"], None):
         assert Detector((one, *SOURCES)).find(document) is one
+    assert Detector(SOURCES).of_line("sshd") is not None
+    assert Detector((one, *SOURCES)).of_line("sshd") is None
+    assert Detector((*SOURCES, one)).of_line("nginx") is None

@@ -27,6 +27,7 @@ FUZZED = {
     "graven.ingest.csv_export": "ingest/test_stream.py::test_any_lines_behind_a_header_give_records",
     "graven.ingest.fields": "ingest/test_fields.py::test_any_path_in_any_document",
     "graven.ingest.history": "ingest/test_history_parts.py::test_any_bytes_are_parts_or_refused",
+    "graven.ingest.host_lines": "ingest/test_host_lines.py::test_any_bytes_are_read_as_the_whole_way_reads_them",
     "graven.ingest.mapping": "ingest/test_mapping.py::test_any_text_is_a_mapping_or_bad_input",
     "graven.ingest.pipeline": "ingest/test_pipeline.py::test_any_bytes_give_events_that_fit_the_model",
     "graven.ingest.protocol.bulk": "ingest/protocol/test_bulk.py::test_anything_is_read_without_an_error",
@@ -52,8 +53,8 @@ FUZZED = {
 """Module → the test that gives it anything."""
 
 BY_PIPELINE = {
-    "graven.ingest.detect", "graven.ingest.detectors", "graven.ingest.envelope", "graven.ingest.record",
-    "graven.ingest.sources", "graven.ingest.table", "graven.ingest.quarantine",
+    "graven.ingest.around", "graven.ingest.detect", "graven.ingest.detectors", "graven.ingest.envelope",
+    "graven.ingest.record", "graven.ingest.sources", "graven.ingest.table", "graven.ingest.quarantine",
 }  # fmt: skip
 """They see what the pipeline has decoded, and are fuzzed with it."""
 

@@ -4,6 +4,9 @@ model's limits.
     record ─ an event already? ─ too long? ─ text, or JSON ─ container? ─ envelope? ─ type ─ normalise ─ label ─ redact
            ─ encode
 
+What is plainly the line of a host's program goes a shorter way to the same bytes (`host_lines`), unless it is to be
+redacted.
+
 Invariants: the order is kept; every record gives at least one event; no record ever raises or harms its neighbours:
 what cannot be read, by whichever fault, becomes one quarantined event (docs/event-model.md), its bytes kept. The same
 record gives the same bytes every time, so that sending it again is a duplicate. Immutable, safe to share between
@@ -29,11 +32,12 @@ from graven.event import (
     quarantine,
 )
 from graven.event.decode import check_event
+from graven.ingest.around import Around, Labels
 from graven.ingest.detect import Detector
 from graven.ingest.envelope import unwrap
+from graven.ingest.host_lines import HostLines
 from graven.ingest.normalize import OF_DOORS, SOURCES, plain
 from graven.ingest.record import (
-    AROUND_MAX,
     HISTORY,
     UNKNOWN_TYPE,
     Document,
@@ -53,11 +57,9 @@ NATIVE_TYPE = "graven"
 _SPACE = b" \t\r\n"
 _JSON_STARTS = b"{[ \t\r\n"
 _EVENT_MARK = b'"action"'
-_LABEL_CHARS_MAX = 1024
 _ELEMENTS_MAX = 50_000  # of one record that is a list
 _EVENTS_MAX = 10_000  # of one record
 _LONG_BYTES = 40_000  # shorter bytes cannot hold too many keys
-_PASSING = ("time", "file.")  # around: says how a record came, not what it is; told of records without an id only
 
 _DECODE = msgspec.json.Decoder().decode
 _DECODE_EVENT = msgspec.json.Decoder(Event).decode
@@ -80,11 +82,13 @@ class Pipeline:
 
     def __init__(self, sources: Sequence[Normaliser] = SOURCES, *, redactor: Redactor | None = None) -> None:
         self._sources = tuple(sources)
-        self._find = Detector(self._sources).find
+        detector = Detector(self._sources)
+        self._find = detector.find
         every = (*self._sources, *OF_DOORS)
         self._by_type = {source.TYPE: source for source in reversed(every)}
         self._redactor = redactor
         self._about = {source.TYPE: (source.TYPE, f"{source.TYPE}/{source.VERSION}") for source in every}
+        self._host_lines = HostLines(detector, self._about) if redactor is None else None
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -94,12 +98,16 @@ class Pipeline:
     def run(self, records: Sequence[Record]) -> list[Normalised]:
         """The events of `records`, in order."""
         out: list[Normalised] = []
-        around = _Around()
+        around = Around()
+        lines = self._host_lines.reader() if self._host_lines is not None else None
         for position, record in enumerate(records):
-            self._take(record, position, out, around, unpacked=False)
+            if lines is not None and (line := lines.take(record, position)) is not None:
+                out.append(line)
+            else:
+                self._take(record, position, out, around, unpacked=False)
         return out
 
-    def _take(self, record: Record, position: int, out: list[Normalised], around: "_Around", *, unpacked: bool) -> None:
+    def _take(self, record: Record, position: int, out: list[Normalised], around: Around, *, unpacked: bool) -> None:
         start = len(out)
         try:
             raw = record.raw
@@ -136,9 +144,7 @@ class Pipeline:
             bad = Unparsed(f"the parser failed: {type(fault).__name__}", mend="report it, with the record if you may")
             out.append(self._quarantine(record, position, bad))
 
-    def _read(
-        self, record: Record, document: Document, position: int, out: list[Normalised], around: "_Around"
-    ) -> None:
+    def _read(self, record: Record, document: Document, position: int, out: list[Normalised], around: Around) -> None:
         said: Mapping[str, str] = record.around
         if isinstance(document, dict):
             inside, more = unwrap(document)
@@ -196,7 +202,7 @@ class Pipeline:
                 return Normalised(sealed, None, event.id, NATIVE_TYPE, "", event.class_, True, position)
         return Normalised(piece, None, event.id, NATIVE_TYPE, "", event.class_, False, position)
 
-    def _finish(self, event: Event, raw: bytes, about: tuple[str, str], said: "_Labels", position: int) -> Normalised:
+    def _finish(self, event: Event, raw: bytes, about: tuple[str, str], said: Labels, position: int) -> Normalised:
         type_, parser = about
         labels = {"graven.type": type_, "graven.parser": parser}
         if event.labels:
@@ -219,7 +225,7 @@ class Pipeline:
         raw = record.raw
         tried = record.type if record.type in self._by_type else UNKNOWN_TYPE
         labels = {"graven.type": tried}
-        for key, value in _Labels(record.around).all:
+        for key, value in Labels(record.around).all:
             labels.setdefault(key, value)
         fault: Fault = {"position": position, "path": bad.path, "what": bad.reason, "mend": bad.mend}
         whole = (record.size_bytes, record.sha256) if record.sha256 else None
@@ -245,36 +251,6 @@ def _event(raw: bytes) -> Event | None:
     except (ValueError, RecursionError, BadInput):  # cheaper than `decode_event`, which looks for words
         return None
     return event
-
-
-class _Labels:
-    """What surrounds a record, as labels within bounds: `all` of it; `lasting`, without what says only how it came."""
-
-    __slots__ = ("all", "lasting", "time")
-
-    def __init__(self, said: Mapping[str, str]) -> None:
-        entries = list(said.items())[:AROUND_MAX] if len(said) > AROUND_MAX else said.items()
-        self.all = [(key[:128], value[:_LABEL_CHARS_MAX]) for key, value in entries]
-        self.lasting = [entry for entry in self.all if not entry[0].startswith(_PASSING)]
-        self.time = said.get("time", "")
-
-
-_NO_LABELS = _Labels({})
-
-
-class _Around:
-    """The labels of the records of one run. Most of a request's share what surrounds them: it is read once."""
-
-    def __init__(self) -> None:
-        self._of: Mapping[str, str] | None = None
-        self._labels = _NO_LABELS
-
-    def labels(self, said: Mapping[str, str]) -> _Labels:
-        if not said:
-            return _NO_LABELS
-        if said is not self._of:
-            self._of, self._labels = said, _Labels(said)
-        return self._labels
 
 
 def _document(raw: bytes) -> Document:

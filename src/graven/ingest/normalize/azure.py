@@ -28,6 +28,7 @@ from graven.ingest.words import verb_of
 
 TYPE = "azure-activity"
 VERSION = 1
+LINES = False
 
 _UPN = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn"
 _MAIL = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress"

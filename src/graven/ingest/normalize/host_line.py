@@ -10,7 +10,7 @@ A busy log's lines come through here one by one, so nothing is looked for that a
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -33,6 +33,7 @@ __all__ = [
     "read_line",
     "said",
     "targets_of",
+    "time_of",
     "unrepeated",
 ]
 
@@ -66,6 +67,7 @@ class HostLine(Struct, frozen=True):
     time: datetime | None = None
     id: str | None = None
     labels: dict[str, str] = {}
+    severity: str = ""
 
 
 def said(value: object) -> str | None:
@@ -77,12 +79,7 @@ def said(value: object) -> str | None:
 def known_texts(values: Iterable[str | None]) -> list[str | None]:
     """Each value, None in the place of those for which `said` would give none."""
     nothing = _NOTHING
-    return [
-        value
-        if value is not None and (value if len(value) <= TEXT_MAX else value[:TEXT_MAX]).strip() not in nothing
-        else None
-        for value in values
-    ]
+    return [value if value is not None and value[:TEXT_MAX].strip() not in nothing else None for value in values]
 
 
 def head_of(document: object) -> Header | None:
@@ -123,7 +120,7 @@ def read_line(record: Record, document: object) -> HostLine | None:
     app = head.app or around.get("syslog.app", "")
     hostname = head.hostname or around.get("syslog.hostname", "")
     procid = head.procid or around.get("syslog.procid", "")
-    labels: dict[str, str] = {}
+    labels, severity = dict[str, str](), ""
     if hostname:
         labels["syslog.hostname"] = hostname[:TEXT_MAX]
     if app:
@@ -133,7 +130,8 @@ def read_line(record: Record, document: object) -> HostLine | None:
     if head.msgid:
         labels["syslog.msgid"] = head.msgid
     if head.priority is not None:
-        labels["syslog.facility"], labels["syslog.severity"] = PRIORITIES[head.priority]
+        labels["syslog.facility"], severity = PRIORITIES[head.priority]
+        labels["syslog.severity"] = severity
     if head.structured:
         for name, value in head.structured.items():
             labels[f"syslog.sd.{name}"] = value[:TEXT_MAX]
@@ -144,15 +142,19 @@ def read_line(record: Record, document: object) -> HostLine | None:
         id_ = id_ if id_ is not None and len(id_) <= 256 else None
         labels |= {label: found for key, label in _JOURNAL_LABELS.items() if (found := text(document.get(key)))}
     elif stamp := head.timestamp or around.get("syslog.timestamp", ""):
-        if stamp[-1] == "Z" and stamp[4:5] == "-":  # says all of it
-            time, assumed = read_time(stamp), ""
-        else:
-            time, assumed = _when(stamp, around.get("time", ""), around.get("zone", ""))
+        time, assumed = time_of(stamp, around)
         if assumed:
             labels["graven.time_assumed"] = assumed
         if time is None or assumed:
             labels["syslog.timestamp"] = stamp
-    return HostLine(_base(app), head.message, hostname, procid, time, id_, labels)
+    return HostLine(_base(app), head.message, hostname, procid, time, id_, labels, severity)
+
+
+def time_of(stamp: str, around: Mapping[str, str]) -> tuple[datetime | None, str]:
+    """(the moment that a header's time names, None for none; what was assumed to know it, "" for nothing)."""
+    if stamp[-1] == "Z" and stamp[4:5] == "-":  # says all of it
+        return read_time(stamp), ""
+    return _when(stamp, around.get("time", ""), around.get("zone", ""))
 
 
 def unrepeated(message: str) -> tuple[str, int | None]:

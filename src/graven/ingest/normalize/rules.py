@@ -62,16 +62,14 @@ class Rules:
         said, count = unrepeated(line.message if message is None else message)
         for plan in self._by_word.get(said.partition(" ")[0], self._otherwise):
             if found := plan.match(said):
-                event = plan.event(found, line)
-                event.count = count
-                return event
+                return plan.event(found, line, count)
         return None
 
 
 class _Plan:
     """A rule, and where its groups go."""
 
-    __slots__ = ("_action", "_category", "_credential", "_data", "_device", "_ip", "_outcome", "_reason",
+    __slots__ = ("_action", "_actor", "_category", "_credential", "_data", "_device", "_ip", "_outcome", "_reason",
                  "_said_reason", "_session", "_targets", "_uid", "_user", "_verb", "match")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
@@ -83,18 +81,21 @@ class _Plan:
         self._credential, self._session = at.get("credential", -1), at.get("session", -1)
         self._ip, self._device, self._said_reason = at.get("ip", -1), at.get("device", -1), at.get("reason", -1)
         self._targets = tuple((kind, at[f"target_{kind}"]) for kind in _TARGETS if f"target_{kind}" in at)
+        self._actor = max(self._uid, self._credential, self._session) >= 0  # more than a name is said of who acts
         self._data = tuple((name, number) for name, number in at.items() if name not in _SPECIAL)
 
-    def event(self, found: "re.Match[str]", line: HostLine) -> Event:
+    def event(self, found: "re.Match[str]", line: HostLine, count: int | None) -> Event:
         given = found.groups()
         known = known_texts(given)
         known.append(None)  # -1: a group that the rule does not have
-        user, uid, credential, session = (
-            known[self._user], known[self._uid], known[self._credential], known[self._session]
-        )  # fmt: skip
-        ip, device = known[self._ip], known[self._device]
-        if ip is None and device is not None and (":" in device or device.replace(".", "").isdigit()):
-            ip, device = device, None
+        user, uid, credential, session = known[self._user], None, None, None
+        if self._actor:
+            uid, credential, session = known[self._uid], known[self._credential], known[self._session]
+        ip, device = known[self._ip], None
+        if self._device >= 0:
+            device = known[self._device]
+            if ip is None and device is not None and (":" in device or device.replace(".", "").isdigit()):
+                ip, device = device, None
         targets = None
         if self._targets:
             targets = [Target(type=kind, name=name) for kind, at in self._targets if (name := known[at]) is not None]
@@ -112,6 +113,7 @@ class _Plan:
             origin=Origin(ip=ip, device=device) if ip or device else None,
             reason=known[self._said_reason] or _filled(self._reason, given) or None,
             message=message_of(line),
+            count=count,
             labels=line.labels or None,
             data={name: value for name, at in self._data if (value := known[at]) is not None} or None,
         )
@@ -151,8 +153,10 @@ def first_words(pattern: "re.Pattern[str]") -> frozenset[str] | None:
     return frozenset(start.partition(" ")[0] for start in starts)
 
 
-def _pieces(template: str, at: Mapping[str, int]) -> tuple[str | int, ...]:
+def _pieces(template: str, at: Mapping[str, int]) -> str | tuple[str | int, ...]:
     """Its text, and where the groups it names stand; one that the rule does not have is empty."""
+    if "{" not in template:
+        return template
     pieces: list[str | int] = []
     for text, name, _, _ in Formatter().parse(template):
         pieces += [text] if text else []
@@ -160,8 +164,10 @@ def _pieces(template: str, at: Mapping[str, int]) -> tuple[str | int, ...]:
     return tuple(pieces)
 
 
-def _filled(pieces: tuple[str | int, ...], given: Sequence[str | None]) -> str:
+def _filled(pieces: str | tuple[str | int, ...], given: Sequence[str | None]) -> str:
     """A group that did not take part is empty."""
+    if isinstance(pieces, str):
+        return pieces
     return "".join([piece if isinstance(piece, str) else given[piece] or "" for piece in pieces])
 
 

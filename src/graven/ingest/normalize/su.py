@@ -3,11 +3,11 @@
 import re
 
 from graven.event.model import Event
-from graven.ingest.normalize.host_line import fits_program, plain_event, read_line
+from graven.ingest.normalize.host_line import HostLine, fits_program, plain_event, read_line
 from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import Document, Record, Unparsed
 
-__all__ = ["TYPE", "VERSION", "normalise", "recognise"]
+__all__ = ["TYPE", "VERSION", "event_of", "normalise", "recognise"]
 
 TYPE = "su"
 VERSION = 1
@@ -55,4 +55,9 @@ def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of su", mend="send su's lines as text, or as journald's JSON")
-    return [_RULES.event(line) or plain_event(line, category="authentication", action="su")]
+    return [event_of(line)]
+
+
+def event_of(line: HostLine) -> Event:
+    """The event of a line of su."""
+    return _RULES.event(line) or plain_event(line, category="authentication", action="su")

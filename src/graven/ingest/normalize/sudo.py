@@ -11,7 +11,7 @@ from graven.ingest.normalize.host_line import HostLine, fits_program, plain_even
 from graven.ingest.normalize.rules import Rule, Rules
 from graven.ingest.record import Document, Record, Unparsed
 
-__all__ = ["TYPE", "VERSION", "normalise", "recognise"]
+__all__ = ["TYPE", "VERSION", "event_of", "normalise", "recognise"]
 
 TYPE = "sudo"
 VERSION = 1
@@ -46,7 +46,12 @@ def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of sudo", mend="send sudo's lines as text, or as journald's JSON")
-    return [_command(line) or _RULES.event(line) or plain_event(line, category="execution", action="sudo")]
+    return [event_of(line)]
+
+
+def event_of(line: HostLine) -> Event:
+    """The event of a line of sudo."""
+    return _command(line) or _RULES.event(line) or plain_event(line, category="execution", action="sudo")
 
 
 def _command(line: HostLine) -> Event | None:

@@ -4,10 +4,10 @@ This is where a line ends that nobody knows better; a line without any header is
 """
 
 from graven.event.model import Event
-from graven.ingest.normalize.host_line import head_of, plain_event, read_line
+from graven.ingest.normalize.host_line import HostLine, head_of, plain_event, read_line
 from graven.ingest.record import LIKELY, MAYBE, NO, Document, Record, Unparsed
 
-__all__ = ["TYPE", "VERSION", "normalise", "recognise"]
+__all__ = ["TYPE", "VERSION", "event_of", "normalise", "recognise"]
 
 TYPE = "syslog"
 VERSION = 1
@@ -31,6 +31,11 @@ def normalise(record: Record, document: Document) -> list[Event]:
     line = read_line(record, document)
     if line is None:
         raise Unparsed("not a line of text", mend="send text, or journald's JSON")
+    return [event_of(line)]
+
+
+def event_of(line: HostLine) -> Event:
+    """The event of any program's line."""
     event = plain_event(line)
-    event.severity = _SEVERITY.get(line.labels.get("syslog.severity", ""))  # type: ignore[assignment]
-    return [event]
+    event.severity = _SEVERITY.get(line.severity)  # type: ignore[assignment]
+    return event
