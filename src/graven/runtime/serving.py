@@ -17,13 +17,22 @@ from typing import Any
 import uvicorn
 
 from graven.core.errors import BadInput
+from graven.runtime.handshake import Gate
 
 
 class Uvicorn(uvicorn.Server):
     """uvicorn without its signal handlers; `up` is set once it accepts connections. Made inside a running loop."""
 
-    def __init__(self, application: Callable[..., Any], **options: Any) -> None:
-        """`options` are those of `uvicorn.Config`; the last word on what the module says is here."""
+    def __init__(
+        self,
+        application: Callable[..., Any],
+        *,
+        gate: Callable[[socket.socket, Callable[[], asyncio.Protocol]], Gate] | None = None,
+        **options: Any,
+    ) -> None:
+        """`options` are those of `uvicorn.Config`; the last word on what the module says is here. `gate` makes what
+        accepts and secures connections on a socket in uvicorn's place.
+        """
         super().__init__(
             uvicorn.Config(
                 application, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,
@@ -31,14 +40,26 @@ class Uvicorn(uvicorn.Server):
             )
         )  # fmt: skip
         self.up = asyncio.Event()
+        self._gate = gate
 
     def stop(self) -> None:
         """Accept no more, answer what is at work, end. On the loop's thread."""
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._gate is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            gates: list[Any] = [self._gate(one, self._protocol) for one in sockets or ()]
+            self.servers = gates
         self.up.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Of one connection, as uvicorn makes it."""
+        make: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -148,6 +148,11 @@ class Metrics:
         self.refused = self._tally("graven_intake_refused", "Requests to append that were refused.", "reason")
         self.bytes = self._tally("graven_intake_bytes", "Bytes of accepted requests, decompressed.")
         self.requests = self._tally("graven_http_requests", "HTTP requests answered.", "route", "code")
+        self.http_lost = self._tally(
+            "graven_http_connections_lost",
+            "HTTP connections that were cut or refused before they asked anything.",
+            "why",
+        )
         self.syslog = self._tally("graven_syslog_messages", "Syslog messages taken in.", "transport")
         self.syslog_lost = self._tally("graven_syslog_lost", "Syslog messages lost, or connections refused.", "why")
         self.commit_s = Spread(

@@ -14,6 +14,7 @@ import resource
 import socket
 import ssl
 import sys
+from asyncio import Protocol
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from graven.app import Log
 from graven.config import CONFIG_NAME, Config, load_config
 from graven.core.errors import Busy, GravenError
 from graven.journal.files import Files
+from graven.runtime.handshake import Gate
 from graven.runtime.process import return_large_buffers, settle_collector
 from graven.runtime.serving import Uvicorn, address_of, on_signals
 from graven.runtime.telemetry import get_logger, set_up_logging
@@ -45,6 +47,8 @@ from graven.server.syslog import SyslogDoor, syslog_tls
 KEEP_ALIVE_S = 60
 STOP_S_MAX = 30
 SWEEP_S = 5.0
+HANDSHAKES_MAX = 1024
+HANDSHAKE_S_MAX = 10.0
 SAVE_USES_S = 60.0
 
 logger = get_logger("serve")
@@ -99,17 +103,28 @@ def run(
         runner.run(one.run())
 
 
-def _http(door: Door, http: type[BoundedHttp], tls: ssl.SSLContext | None = None) -> Uvicorn:
+def _http(
+    door: Door, http: type[BoundedHttp], gate: Callable[[socket.socket, Callable[[], Protocol]], Gate] | None = None
+) -> Uvicorn:
     return Uvicorn(
         door,
+        gate=gate,
         http=http,
         loop="uvloop",
         log_level="error",
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_S_MAX,
-        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
     )
+
+
+def _gate(
+    context: ssl.SSLContext, live: Live, waiting_max: int, listener: socket.socket, make: Callable[[], Protocol]
+) -> Gate:
+    lost = partial(live.metrics.http_lost.add, 1)
+    gate = Gate(listener, context, make, waiting_max=waiting_max, lost=lost, seconds_max=HANDSHAKE_S_MAX)
+    live.metrics.watch("graven_http_handshakes", "TLS handshakes of the HTTP door at work.", lambda: gate.waiting)
+    return gate
 
 
 class _Serving:
@@ -139,8 +154,10 @@ class _Serving:
         live = Live(self._directory, self._config)
         access = TokenAccess(self._directory / "state")
         on_signals(self._tell)
-        BoundedHttp.connections_max = min(protocol.CONNECTIONS_MAX, _raise_file_limit() // 2)
-        self._start(_http(network_door(live, access, self._hooks), ExpressHttp, self._tls), self._listener)
+        files_max = _raise_file_limit()
+        BoundedHttp.connections_max = min(protocol.CONNECTIONS_MAX, files_max // 2)
+        gate = None if self._tls is None else partial(_gate, self._tls, live, min(HANDSHAKES_MAX, files_max // 8))
+        self._start(_http(network_door(live, access, self._hooks), ExpressHttp, gate), self._listener)
         sweeper = loop.create_task(self._sweep(live, access))
         try:
             await self._servers[0][0].up.wait()

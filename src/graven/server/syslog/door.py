@@ -112,8 +112,8 @@ class SyslogDoor:
             assert context is not None
             make = partial(Stream, self, "tls")
             self._gate = Gate(
-                tls, context, make, waiting_max=self.config.max_connections, turned_away=self._turn_away,
-                seconds_max=HANDSHAKE_S_MAX,
+                tls, context, make, waiting_max=self.config.max_connections,
+                lost=partial(self.live.metrics.syslog_lost.add, 1), seconds_max=HANDSHAKE_S_MAX,
             )  # fmt: skip
         if udp is not None:
             self._udp = Datagrams(udp)
