@@ -1,6 +1,8 @@
 """Where anchors stand in the log: found again after anything happened to the files that say so; and riders."""
 
+import errno
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -8,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graven.app import Log, create_log
+from graven.app import Log, create_log, open_view
 from graven.core.anchored import COSIGNATURE, COSIGNATURE_ACT, RFC3161, TOKEN_ACT
 from graven.core.errors import BadInput
+from graven.core.evidence import parse_evidence
 from graven.log import acts
 from graven.log.anchorings import Anchorings, anchored_in, best_below, read_covered
 from graven.log.writer import RIDERS_A_BLOCK_BYTES, RIDERS_MAX
-from graven.runtime.files import LocalFiles
+from graven.runtime.files import LocalFile, LocalFiles
 
 KINDS = {RFC3161: TOKEN_ACT, COSIGNATURE: COSIGNATURE_ACT}
 
@@ -34,7 +37,7 @@ def test_the_best_below_any_index_also_after_damage(rows: list[tuple[str, int]],
             return [(index, log[index]) for index in range(start, end)]
 
         Anchorings(LocalFiles(), state).open(cut, events)
-        damage = data.draw(st.sampled_from(["none", "all gone", "one gone", "torn", "ahead"]))
+        damage = data.draw(st.sampled_from(["none", "all gone", "one gone", "torn", "zeros", "ahead"]))
         files = sorted(state.glob("anchors*"))
         if damage == "all gone":
             for path in files:
@@ -45,6 +48,10 @@ def test_the_best_below_any_index_also_after_damage(rows: list[tuple[str, int]],
             for kind in KINDS:
                 with (state / f"anchors.{kind}").open("ab") as file:
                     file.write(b"\x00\x00\x00")
+        elif damage == "zeros":  # a row's length reached the disk, its bytes did not
+            for kind in KINDS:
+                with (state / f"anchors.{kind}").open("ab") as file:
+                    file.write(bytes(16))
         elif damage == "ahead":  # rows of a tail that the journal lost
             again = Anchorings(LocalFiles(), state)
             again.open(len(rows), events)
@@ -57,6 +64,55 @@ def test_the_best_below_any_index_also_after_damage(rows: list[tuple[str, int]],
             for index in range(len(rows) + 1):
                 below = [(time_us, -at) for at, (one, time_us) in enumerate(rows[:index]) if one == kind]
                 assert best_below(state, kind, index) == (-max(below)[1] if below else None)
+
+
+class _Refusing(LocalFiles):
+    """Refuses to open or create what is to hold rows, while it is told to."""
+
+    refuse = False
+
+    def create(self, path: str) -> LocalFile:
+        self._look(path)
+        return super().create(path)
+
+    def open(self, path: str) -> LocalFile:
+        self._look(path)
+        return super().open(path)
+
+    def _look(self, path: str) -> None:
+        if self.refuse and "anchors." in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+def test_a_row_the_disk_refuses_waits_and_nothing_is_noted_as_looked_through(tmp_path: Path) -> None:
+    files = _Refusing()
+    anchorings = Anchorings(files, tmp_path)
+    log = [event(RFC3161, 1), event(RFC3161, 2), event(RFC3161, 3)]
+    anchorings.open(1, lambda start, end: list(enumerate(log))[start:end])
+    files.refuse = True
+    for index in (1, 2):
+        anchorings.apply(index, log[index])
+    with pytest.raises(OSError):
+        anchorings.save(3)
+    assert read_covered(tmp_path) == 1 and best_below(tmp_path, RFC3161, 9) == 0
+    files.refuse = False
+    anchorings.save(3)
+    assert [best_below(tmp_path, RFC3161, index) for index in range(4)] == [None, 0, 1, 2]
+    assert read_covered(tmp_path) == 3
+
+
+def test_rows_that_point_elsewhere_put_nobodys_event_into_evidence(tmp_path: Path) -> None:
+    """Whoever can write to `state/` chooses where is looked, not what is shown."""
+    with open_log(tmp_path / "log") as log:
+        log.append([{"action": "secret"}, {"action": "asked.for"}])
+        log.publish()
+    state = tmp_path / "log" / "state"
+    (state / "anchors").write_text("3\n")
+    for kind in KINDS:
+        for at in (0, 1):
+            (state / f"anchors.{kind}").write_bytes(at.to_bytes(8, "big") + (9).to_bytes(8, "big"))
+            with open_view(tmp_path / "log") as view:
+                assert parse_evidence(view.evidence(2)).anchors == ()
 
 
 @given(st.binary(max_size=100))

@@ -12,7 +12,7 @@ from graven.core.errors import BadInput
 from graven.journal.mark import Mark
 from graven.log.admin import add_source, create_token, retire_source, revoke_token
 from graven.log.registers import Registers
-from graven.runtime.files import LocalFiles
+from graven.runtime.files import File, LocalFile, LocalFiles
 from log.logs import Teller, make_log, open_log, verify
 
 
@@ -161,8 +161,10 @@ def test_saving_before_an_act_writes_nothing(tmp_path: Path) -> None:
     registers.apply(5, b'{"action":"graven.start"}')
     assert registers.changed and registers.running_since == 5
     path = tmp_path / "registers.json"
-    registers.save(LocalFiles(), path, Mark(5, bytes(32)), bytes(32))
-    assert not path.exists() and registers.changed
+    registers.size = 6
+    for size in (5, 7):  # an act behind it is in; one below it may not be
+        registers.save(LocalFiles(), path, Mark(size, bytes(32)), bytes(32))
+        assert not path.exists() and registers.changed
     registers.save(LocalFiles(), path, Mark(6, bytes(32)), bytes(32))
     assert path.exists() and not registers.changed
 
@@ -183,3 +185,53 @@ def test_an_unclean_stop_is_noticed_by_the_next_start(directory: Path) -> None:
 
 def names(log: Log) -> list[str]:
     return [msgspec.json.decode(record.event or b"{}")["action"] for record in log.view.records(0, log.size)]
+
+
+class _MarkWatched(LocalFiles):
+    """`seen` is called once, when the committed mark has been written: what the block holds is not taken in yet."""
+
+    def __init__(self) -> None:
+        self.seen: Callable[[], None] | None = None
+
+    def create(self, path: str) -> LocalFile:
+        return _Watched(super().create(path), self) if path.endswith("state/committed") else super().create(path)
+
+    def open(self, path: str) -> LocalFile:
+        return _Watched(super().open(path), self) if path.endswith("state/committed") else super().open(path)
+
+
+class _Watched(LocalFile):
+    def __init__(self, inner: File, files: _MarkWatched) -> None:
+        self._inner, self._files = inner, files
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        self._inner.write_at(offset, data)
+        seen, self._files.seen = self._files.seen, None
+        if seen is not None:
+            seen()
+
+    def sync(self) -> None:
+        self._inner.sync()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_an_act_published_before_it_is_taken_in_is_in_no_snapshot_without_it(directory: Path) -> None:
+    """A publisher that is quicker than the writer, and then a crash: a revoked token must not come back."""
+    files, crashed = _MarkWatched(), directory.parent / "crashed"
+    with Log.open(directory, files=files) as log:
+
+        def publish_and_crash() -> None:
+            log.publish()
+            shutil.copytree(directory, crashed / "log")
+            shutil.copytree(directory.with_name("log.keys"), crashed / "log.keys")
+
+        create_token(log, "new", ["read"])  # there is something to save
+        files.seen = publish_and_crash
+        revoke_token(log, "shop")
+        log.publish()
+    for left in (crashed / "log", directory):
+        with Log.open(left) as log:
+            revoked = {token.name for token in log.registers.tokens.values() if token.revoked}
+            assert revoked == {"shop", "gone"}

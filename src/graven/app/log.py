@@ -343,7 +343,8 @@ class Log:
     def _save_registers(self, shown: SignedCheckpoint) -> None:
         registers, size = self.registers, shown.checkpoint.size
         if registers.changed or size - registers.saved_size >= REGISTERS_LAG_ENTRIES:
-            self.writer.state.anchorings.save(size)
+            if registers.size >= size:  # else the writer is still taking in what was published: the next time, then
+                self.writer.state.anchorings.save(size)
             registers.save(
                 self.files,
                 self.directory / "state" / "registers.json",

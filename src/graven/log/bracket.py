@@ -7,7 +7,7 @@
 Each with what it takes to check it alone: a consistency proof to the tree of the evidence, or evidence of its own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def collect_anchors(
         found.append(Anchor(anchored.type, format_anchor(replace(anchored, hashes=tuple(hashes)))))
     for kind in (RFC3161, COSIGNATURE):
         at = _event_below(directory / "state", kind, first, self_events)
-        if at is not None:
+        if at is not None and _holds(self_events(at, at + 1), at, kind):
             try:
                 found.append(Anchor(EVENT, evidence(directory, reader.read(at), published, keys)))
             except GravenError:
@@ -152,6 +152,13 @@ def _notes_over(folder: Path, index: int, size: int) -> list[Path]:
         if found:
             return [path for _, path in sorted(found)]
     return []
+
+
+def _holds(events: Iterable[tuple[int, bytes]], index: int, kind: str) -> bool:
+    """Whether the log's own event at `index` holds an anchor of this kind: the files that said so are believed in
+    nothing, and another event has no business in somebody's evidence.
+    """
+    return any(at == index and (anchored_in(event) or ("", 0))[0] == kind for at, event in events)
 
 
 def _event_below(state: Path, kind: str, index: int, self_events: SelfEvents) -> int | None:

@@ -133,7 +133,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
 
 class Registers:
-    """See the module. `size` is how far the log was read when they were loaded; the writer applies what comes."""
+    """See the module. `size` is how far the log was taken in: the writer moves it behind the acts of each block."""
 
     def __init__(self) -> None:
         self.size = 0
@@ -277,9 +277,13 @@ class Registers:
     def save(self, files: Files, path: Path, mark: Mark, key: bytes) -> None:
         """Write the snapshot for the log as it is at `mark`. Not synced: it may be lost.
 
-        Nothing is written while an act behind `mark` is in: it would be said to stand where it does not. Acts are taken
-        in by another thread, so that is looked at when all has been gathered.
+        Nothing is written while an act behind `mark` is in: it would be said to stand where it does not; or while one
+        below it may not be: it would be missing for good. Acts are taken in by another thread: the one is looked at
+        when all has been gathered, the other before.
         """
+        if self.size < mark.size:
+            self.changed = True
+            return
         self.changed = False
         body = msgspec.json.encode(
             _Snapshot(

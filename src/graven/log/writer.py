@@ -341,10 +341,8 @@ class Writer:
         for index in plan.self_events:
             event = plan.events[index - plan.start]
             state.registers.apply(index, event)
-            try:
-                state.anchorings.apply(index, event)
-            except OSError as error:
-                raise Broken("the log's state could not be written", place=error.strerror or "") from None
+            state.anchorings.apply(index, event)
+        state.registers.size = extended.size
 
     def _waiting_riders(self) -> dict[str, bytes]:
         taken: dict[str, bytes] = {}
