@@ -35,6 +35,10 @@ class Recorder:
         self.step(f"rename {Path(source).name} {Path(target).name}")
         self.inner.rename(source, target)
 
+    def link(self, source: str, target: str) -> None:
+        self.step(f"link {Path(source).name} {Path(target).name}")
+        self.inner.link(source, target)
+
     def remove(self, path: str) -> None:
         self.step(f"remove {Path(path).name}")
         self.inner.remove(path)

@@ -67,6 +67,10 @@ class RecordingFiles:
         step = Step("rename", self.below(source), self.below(target))
         self.do(step, lambda: self._inner.rename(source, target))
 
+    def link(self, source: str, target: str) -> None:
+        step = Step("link", self.below(source), self.below(target))
+        self.do(step, lambda: self._inner.link(source, target))
+
     def remove(self, path: str) -> None:
         self.do(Step("remove", self.below(path)), lambda: self._inner.remove(path))
 
@@ -74,6 +78,8 @@ class RecordingFiles:
         self.do(Step("mkdir", self.below(path)), lambda: self._inner.mkdir(path, mode))
 
     def sync_dir(self, path: str) -> None:
+        if Path(path).absolute() in self.root.parents:
+            return  # what holds the root was there before, and lasts
         self.do(Step("sync_dir", self.below(path)), lambda: self._inner.sync_dir(path))
 
     def sync_all(self, path: str) -> None:
@@ -164,6 +170,9 @@ class Disk:
                 node_ = folder.now.pop(name)
                 folder, name = self._parent(step.target)
                 folder.now[name] = node_
+            case "link":
+                folder, name = self._parent(step.target)
+                folder.now[name] = self._file(step.path)
             case "remove":
                 folder, name = self._parent(step.path)
                 del folder.now[name]

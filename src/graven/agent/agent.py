@@ -29,7 +29,7 @@ from graven.client.transport import Transport
 from graven.core.errors import Broken, Busy, GravenError
 from graven.log.lock import Lock
 from graven.runtime.clock import Clock, SystemClock
-from graven.runtime.files import Files, LocalFiles, make_dir
+from graven.runtime.files import Files, LocalFiles, make_dir, make_dirs
 
 IDLE_S = 0.1
 FULL_S = 0.25
@@ -193,7 +193,7 @@ def agent_transport(config: AgentConfig) -> Transport:
 def make_state(path: Path, files: Files) -> None:
     """The state directory, mode 0700. Raises Broken."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_dirs(files, str(path.parent))
         make_dir(files, str(path))
     except OSError as error:
         raise Broken("the state directory cannot be made", place=f"{path}: {error.strerror}") from None

@@ -21,7 +21,7 @@ from graven.core.errors import BadInput, Broken
 from graven.core.merkle import EMPTY_ROOT
 from graven.core.note import format_vkey, parse_note
 from graven.core.spelling import encode_base64
-from graven.journal.files import Files, LocalFiles, write_atomic
+from graven.journal.files import Files, LocalFiles, make_dirs, write_atomic
 from graven.journal.frame import SegmentHeader
 from graven.journal.segment import SegmentWriter
 from graven.keys.keyring import Keyring
@@ -75,7 +75,10 @@ def create_log(
         )
     access = read_token_access(config)
     line = None if token is None else token_line(token, origin, access, make=make_key)
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        make_dirs(files, str(directory.parent))
+    except OSError as error:
+        raise Broken("the log could not be made", place=f"{directory.parent}: {error.strerror}") from None
     unfinished = f".{os.urandom(4).hex()}.new"  # nobody else's name: what is there is never removed
     building, building_keys = (path.with_name(path.name + unfinished) for path in (directory, keyring_path))
     try:

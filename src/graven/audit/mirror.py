@@ -41,7 +41,7 @@ from graven.core.merkle import HASH_BYTES
 from graven.core.note import MAX_NOTE_BYTES
 from graven.core.succession import served
 from graven.core.tile import WIDTH, bundle_path, tile_path, width_at
-from graven.runtime.files import Files, LocalFiles, make_dir, write_atomic
+from graven.runtime.files import Files, LocalFiles, make_dir, make_dirs, write_atomic
 from graven.runtime.pipelining import Pipeline
 from graven.runtime.pool import Pool, processes_default
 from graven.runtime.site import FolderSite, HttpSite, Site
@@ -68,7 +68,7 @@ class Mirror:
         self._kept_any = False
         self._stop = stop or threading.Event()
         try:
-            directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_dirs(self.files, str(directory.parent))
             make_dir(self.files, str(directory))
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

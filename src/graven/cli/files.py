@@ -1,13 +1,14 @@
 """Files that people name on the command line: read whole and bounded, written private and at one stroke."""
 
-import os
-import tempfile
+import contextlib
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 from graven.core.errors import BadInput
 from graven.core.x509 import MAX_PEM_BYTES, Certificate, parse_certificates
 from graven.runtime.files import READ_BYTES_MAX as READ_BYTES_MAX
+from graven.runtime.files import Files, LocalFiles
 from graven.runtime.files import read_file as read_file
 
 
@@ -23,11 +24,12 @@ def read_time_roots(paths: Sequence[Path]) -> tuple[Certificate, ...]:
     return tuple(found)
 
 
-def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
+def write_private(path: Path, data: bytes, *, replace: bool = True, files: Files | None = None) -> None:
     """Put `data` at `path`, mode 0600, durable, whole or not at all. With `replace` off, an existing file is refused.
 
     What is there and is no file (a pipe, a terminal) is written to as it is. Raises BadInput when it cannot be written.
     """
+    files = files or LocalFiles()
     try:
         if path.exists() and not path.is_file():
             with path.open("wb") as stream:
@@ -37,17 +39,20 @@ def write_private(path: Path, data: bytes, *, replace: bool = True) -> None:
             raise FileExistsError(17, "a file is there already")
         if path.is_symlink():
             path = path.resolve()
-        fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = str(path.with_name(f".{path.name}.{secrets.token_hex(4)}"))
+        file = files.create(temporary)
         try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            file.write_at(0, data)
+            file.sync()
             if replace:
-                Path(temporary).replace(path)
+                files.rename(temporary, str(path))
             else:
-                path.hardlink_to(temporary)  # unlike a rename, this never takes the place of a file
+                files.link(temporary, str(path))  # unlike a rename, this never takes the place of a file
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            file.close()
+            with contextlib.suppress(OSError):  # renamed, or for others to tidy up
+                files.remove(temporary)
+        with contextlib.suppress(PermissionError):  # a directory that may be written and not read
+            files.sync_dir(str(path.parent))
     except OSError as error:
         raise BadInput(f"the file cannot be written: {error.strerror}", place=str(path)) from None

@@ -4,6 +4,26 @@ It is defined in `runtime.files`, one floor below, because the keyring writes th
 journal never import each other.
 """
 
-from graven.runtime.files import DIRECTORY_MODE, FILE_MODE, File, Files, LocalFile, LocalFiles, make_dir, write_atomic
+from graven.runtime.files import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    File,
+    Files,
+    LocalFile,
+    LocalFiles,
+    make_dir,
+    make_dirs,
+    write_atomic,
+)
 
-__all__ = ["DIRECTORY_MODE", "FILE_MODE", "File", "Files", "LocalFile", "LocalFiles", "make_dir", "write_atomic"]
+__all__ = [
+    "DIRECTORY_MODE",
+    "FILE_MODE",
+    "File",
+    "Files",
+    "LocalFile",
+    "LocalFiles",
+    "make_dir",
+    "make_dirs",
+    "write_atomic",
+]

@@ -37,7 +37,6 @@ from graven.core.merkle import EMPTY_ROOT, HASH_BYTES, compact_range_at
 from graven.core.note import Key
 from graven.core.tile import GRAVEN_ENTRY_BYTES, HEIGHT, WIDTH, bundle_path, tile_nodes, tile_path
 from graven.journal import frame
-from graven.journal.files import Files, LocalFiles
 from graven.journal.mark import COMMITTED, Mark, encode_mark, read_mark
 from graven.journal.segment import SegmentFile, SegmentReader, list_segments
 from graven.keys.signature import verify_signature
@@ -47,6 +46,7 @@ from graven.log.handovers import FOLDER as HANDOVERS
 from graven.log.handovers import read_handovers
 from graven.log.history import read_history
 from graven.log.tail import disk_fetch
+from graven.runtime.files import Files, LocalFiles, make_dirs
 
 CONFIG_FILE = "graven.toml"
 _BLOCK_BYTES = 1 << 20
@@ -96,7 +96,7 @@ def copy_log(
     if building.exists():
         shutil.rmtree(building)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_dirs(files, str(target.parent))
         copy = _Copy(directory, building, config, files, progress or (lambda _: None))
         published, committed = copy.everything(keys)
         copy.check(published, committed)

@@ -29,7 +29,7 @@ from graven.core.errors import BadInput, Broken, Busy, Disproved, GravenError
 from graven.core.statement import NO_BATCH
 from graven.event import Refusal
 from graven.log.lock import Lock, Locked
-from graven.runtime.files import LocalFiles
+from graven.runtime.files import Files, LocalFiles, make_dir, make_dirs
 
 SLOTS_MAX = 256
 LOST_ACTION = "graven.program.lost"
@@ -145,7 +145,8 @@ class _Running:
     def __init__(
         self, directory: Path, client: Client, *, spool_bytes_max: int, queue_events_max: int, linger_s: float
     ) -> None:
-        self._lock, slot = _take_slot(directory)
+        files = LocalFiles()
+        self._lock, slot = _take_slot(files, directory)
         self._client, self._linger_s = client, linger_s
         self._queue_events_max = queue_events_max
         self._changed = threading.Condition()
@@ -155,7 +156,7 @@ class _Running:
         self.lost = self._lost_told = 0
         self.trouble: GravenError | None = None
         try:
-            self._spool = Spool(LocalFiles(), slot, bytes_max=spool_bytes_max)
+            self._spool = Spool(files, slot, bytes_max=spool_bytes_max)
         except BaseException:
             self._lock.release()
             raise
@@ -279,13 +280,13 @@ class _Running:
             self._deliver(events[len(events) // 2 :])
 
 
-def _take_slot(directory: Path) -> tuple[Lock, Path]:
+def _take_slot(files: Files, directory: Path) -> tuple[Lock, Path]:
     """A directory for this process alone: the first that nobody holds. Raises Broken."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_dirs(files, str(directory), 0o700)
         for number in range(SLOTS_MAX):
             slot = directory / f"slot-{number:03d}"
-            slot.mkdir(mode=0o700, exist_ok=True)
+            make_dir(files, str(slot))
             with contextlib.suppress(Locked):
                 return Lock(slot, wait_s=0), slot
     except OSError as error:

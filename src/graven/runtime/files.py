@@ -61,6 +61,9 @@ class Files(Protocol):
     def rename(self, source: str, target: str) -> None:
         """Move a name over another at one stroke: a crash leaves the old or the new, durable after `sync_dir`."""
 
+    def link(self, source: str, target: str) -> None:
+        """Give a file one more name; FileExistsError if that is taken. It lasts after `sync_dir`."""
+
     def remove(self, path: str) -> None:
         """Take a name away; it may come back with a crash until `sync_dir`."""
 
@@ -116,6 +119,9 @@ class LocalFiles:
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)
+
+    def link(self, source: str, target: str) -> None:
+        os.link(source, target)
 
     def remove(self, path: str) -> None:
         os.unlink(path)
@@ -193,17 +199,32 @@ def make_dir(files: Files, path: str, mode: int = DIRECTORY_MODE) -> None:
     """A directory at `path`, there already or made now, whose name lasts. Its parent must be there.
 
     One that is there may be what a killed process made and did not sync, so its parent is synced in either case, unless
-    that is a directory this user may not read. Raises OSError.
+    it is where a disk is mounted, or its parent is a directory that this user may not read or that cannot be synced.
+    Raises OSError.
     """
     was_there = os.path.isdir(path)
+    if was_there and os.path.ismount(path):
+        return
     if not was_there:
         with contextlib.suppress(FileExistsError):  # somebody else's at the same moment
             files.mkdir(path, mode)
     try:
         files.sync_dir(os.path.dirname(path) or ".")
-    except PermissionError:
-        if not was_there:
+    except OSError as error:
+        if not was_there or error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL):
             raise
+
+
+def make_dirs(files: Files, path: str, mode: int = 0o777) -> None:
+    """The directory `path` and those above it, where they are missing: all names last.
+
+    They are made from above, each durable before the next, so only the lowest that is there can be what a killed
+    process did not sync. `mode`: of `path` itself, less the umask, as those above it have it. Raises OSError.
+    """
+    path = path.rstrip("/") or "/"
+    if not os.path.isdir(path):
+        make_dirs(files, os.path.dirname(path) or ".")
+    make_dir(files, path, mode)
 
 
 def _find_syncfs() -> "ctypes._NamedFuncPointer | None":

@@ -6,6 +6,9 @@
 
 What that is worth depends on who could undo it: the owner of the directory can lift mode and dates, root the
 attribute. The doctor says which of it holds. One version a name; ids are empty.
+
+Bytes and names go through the seam to the disk. Modes, dates and the attribute do not: no crash makes or unmakes an
+object by them, and what is there without its lock gets it when it is next looked at.
 """
 
 import contextlib
@@ -19,7 +22,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from graven.core.errors import BadInput, Broken
-from graven.runtime.files import Files, LocalFiles, make_dir
+from graven.runtime.files import DIRECTORY_MODE, Files, LocalFiles, make_dir, make_dirs
 from graven.worm.store import Lock, Part, Taken, Version
 
 IMMUTABLE, READ_ONLY = "immutable", "read-only"
@@ -59,13 +62,12 @@ class FolderStore:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             self._make_folder(path.parent)
-            self._write(temporary, data)
             try:
-                os.utime(temporary, (until_s, temporary.stat().st_mtime))
-                temporary.chmod(0o444)
-                os.link(temporary, path)
+                self._write(temporary, data, until_s)
+                self._files.link(str(temporary), str(path))
             finally:
-                temporary.unlink()
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.remove(str(temporary))
             with contextlib.suppress(OSError):  # not every file system has it, and not everybody may
                 set_immutable(path, on=True)
             self._files.sync_dir(str(path.parent))
@@ -110,6 +112,7 @@ class FolderStore:
             path.chmod(0o444)
             with contextlib.suppress(OSError):
                 set_immutable(path, on=True)
+            _sync_attributes(path)
         except OSError as error:
             raise Broken("a lock cannot be lengthened", place=f"{path}: {error.strerror}") from None
 
@@ -130,15 +133,18 @@ class FolderStore:
                 status = entry.stat(follow_symlinks=False)
                 yield Version(full, "", status.st_size, status.st_mtime)
 
-    def _write(self, path: Path, data: bytes | Part) -> None:
+    def _write(self, path: Path, data: bytes | Part, until_s: int) -> None:
+        """The file with its lock, durable: the lock is set before the sync that makes the file's size last."""
         with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+            self._files.remove(str(path))
         file = self._files.create(str(path))
         try:
             if isinstance(data, bytes):
                 file.write_at(0, data)
             else:
                 self._copy(file.write_at, data)
+            os.utime(path, (until_s, path.stat().st_mtime))
+            path.chmod(0o444)
             file.sync()
         finally:
             file.close()
@@ -164,12 +170,14 @@ class FolderStore:
             raise Broken("the copy cannot be synced", place=f"{path}: {error.strerror}") from None
 
     def _make_folder(self, folder: Path) -> None:
-        if folder in self._made or (folder.is_dir() and not folder.is_relative_to(self.path)):
+        if folder in self._made:
             return
-        if folder != folder.parent:
-            self._make_folder(folder.parent)
         try:
-            make_dir(self._files, str(folder))
+            if folder == self.path:
+                make_dirs(self._files, str(folder), DIRECTORY_MODE)
+            else:
+                self._make_folder(folder.parent)
+                make_dir(self._files, str(folder))
         except OSError as error:
             what = "the directory of the copy cannot be made"
             raise BadInput(what, place=f"{folder}: {error.strerror}") from None
@@ -196,6 +204,14 @@ def set_immutable(path: Path, *, on: bool) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         fcntl.ioctl(fd, _SET_FLAGS, struct.pack("l", wanted))
+    finally:
+        os.close(fd)
+
+
+def _sync_attributes(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        os.fsync(fd)
     finally:
         os.close(fd)
 

@@ -30,7 +30,7 @@ from graven.log.backup import CONFIG_FILE
 from graven.log.certificates import FOLDER as CERTIFICATES
 from graven.log.certificates import certificate_name
 from graven.log.history import PINNED, PREDECESSOR, checkpoint_time_s
-from graven.runtime.files import Files, LocalFiles
+from graven.runtime.files import Files, LocalFiles, make_dirs
 from graven.worm import layout
 from graven.worm.journal import Walked
 from graven.worm.layout import Edge
@@ -61,7 +61,7 @@ def rebuild(
     building = target.with_name(target.name + ".partial")
     shutil.rmtree(building, ignore_errors=True)
     try:
-        building.parent.mkdir(parents=True, exist_ok=True)
+        make_dirs(files, str(building.parent))
         work = _Rebuilding(store, building, files, unpublished)
         found = verify_copy(store, keys=keys, keep=work)
         _check(found, store)
