@@ -10,6 +10,7 @@ from core import oracle
 from graven.core.errors import BadInput, Disproved
 from graven.core.merkle import (
     EMPTY_ROOT,
+    RANGE_HASHES_MAX,
     SIZE_MAX,
     hash_leaf,
     prove_consistency,
@@ -231,8 +232,24 @@ def test_proofs_hold_and_stay_short_up_to_the_largest_size(size: int, data: st.D
     verify_consistency(between, old=index + 1, new=size, old_root=UNIFORM.root(index + 1), new_root=root)
     end = min(size, index + 5)
     around = prove_range(UNIFORM, start=index, end=end, size=size)
-    assert len(around) <= 126
+    assert len(around) <= RANGE_HASHES_MAX
     verify_range([leaf] * (end - index), around, start=index, size=size, root=root)
+
+
+def test_the_longest_range_proof() -> None:
+    """Of all ranges in all trees of up to 2⁶ − 1 leaves by trying, and of the largest tree by what they show."""
+    longest = max(
+        len(prove_range(UNIFORM, start=start, end=end, size=size))
+        for size in range(1, 64)
+        for start in range(size)
+        for end in range(start + 1, size + 1)
+    )
+    assert longest == 3 * 6 - 5 == len(prove_range(UNIFORM, start=31, end=33, size=63))
+    start, end = 2**61 - 1, 2**61 + 1
+    proof = prove_range(UNIFORM, start=start, end=end, size=SIZE_MAX)
+    assert len(proof) == RANGE_HASHES_MAX == 3 * 63 - 5
+    leaf, root = UNIFORM.by_height[0], UNIFORM.root(SIZE_MAX)
+    verify_range([leaf, leaf], proof, start=start, size=SIZE_MAX, root=root)
 
 
 @pytest.mark.parametrize("size", HUGE_SIZES)

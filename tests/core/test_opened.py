@@ -58,7 +58,7 @@ def test_the_shape() -> None:
         (lambda o: o.update(head="graven/1 1 2"), "opened.head"),
         (lambda o: o.update(head=None), "opened.head"),
         (lambda o: o.update(first_index=1.0), "opened.first_index"),
-        (lambda o: o.update(proof=[HASH] * 127), "opened.proof"),
+        (lambda o: o.update(proof=[HASH] * 185), "opened.proof"),
         (lambda o: o.update(proof=[HASH[:-1]]), "opened.proof[0]"),
         (lambda o: o.update(proof=[1]), "opened.proof[0]"),
         (lambda o: o.update(events=None), "opened.events"),

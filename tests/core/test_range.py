@@ -123,7 +123,7 @@ def test_trust_is_the_readers() -> None:
     "change",
     [
         {"format": "graven-range/v2"}, {"end": END + 1}, {"start": -1}, {"start": "3"}, {"source": 2**32}, {"more": 1},
-        {"entries": []}, {"entries": {}}, {"proof": ["AAAA"]}, {"proof": [""] * 127}, {"vkeys": ["x"]},
+        {"entries": []}, {"entries": {}}, {"proof": ["AAAA"]}, {"proof": ["A" * 43 + "="] * 185}, {"vkeys": ["x"]},
         {"entries": [{"head": "x", "event": {"digest": "x"}, "raw": None}]},
         {"entries": [{"entry": "AAAA"}]}, {"entries": [{"entry": None, "head": ""}]}, {"anchors": [1]},
     ],

@@ -25,6 +25,8 @@ from graven.core.errors import BadInput, Broken, Disproved
 
 HASH_BYTES = 32
 SIZE_MAX = 2**63 - 1
+RANGE_HASHES_MAX = 184
+"""Of a range proof: 3 × 63 − 5, for the two leaves on either side of a middle, [2⁶¹ − 1, 2⁶¹ + 1) of `SIZE_MAX`."""
 EMPTY_ROOT = sha256(b"").digest()
 TILE_HEIGHT = 8
 
@@ -175,7 +177,7 @@ def verify_consistency(proof: Sequence[bytes], *, old: int, new: int, old_root: 
 
 
 def prove_range(nodes: Nodes, *, start: int, end: int, size: int) -> list[bytes]:
-    """Proof that leaves [start, end) stand in the tree of `size`, at most 126 hashes.
+    """Proof that leaves [start, end) stand in the tree of `size`, at most `RANGE_HASHES_MAX`.
 
     It is the hashes of the maximal aligned complete subtrees that cover [0, start), then of those that cover
     [end, size), left to right. Raises BadInput unless 0 ≤ start < end ≤ size ≤ 2⁶³−1, and whatever `nodes` raises.
@@ -296,7 +298,7 @@ def _verify(
 
 
 def _cover(start: int, end: int) -> list[tuple[int, int]]:
-    """The maximal aligned complete subtrees that cover [start, end), left to right, as (height, index). At most 126."""
+    """The maximal aligned complete subtrees that cover [start, end), left to right, as (height, index). At most 124."""
     cover = []
     while start < end:
         height = (end - start).bit_length() - 1

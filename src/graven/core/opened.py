@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from graven.core.commitment import NO_RAW, parse_head
 from graven.core.document import as_list, as_number, as_object, as_text
 from graven.core.errors import BadInput
+from graven.core.merkle import RANGE_HASHES_MAX
 from graven.core.spelling import decode_hash, encode_base64
 
 MAX_EVENTS = 1 << 20
-MAX_RANGE_HASHES = 126
 MAX_INCLUSION_HASHES = 63
 
 
@@ -74,7 +74,7 @@ def parse_opened(value: object) -> Opened:
         as_text(fields["certificate"], "opened.certificate").encode(),
         _head(fields["head"], "opened.head"),
         None if first is None else as_number(first, "opened.first_index"),
-        _hashes(fields["proof"], "opened.proof", MAX_RANGE_HASHES),
+        _hashes(fields["proof"], "opened.proof", RANGE_HASHES_MAX),
         tuple(_opening(one, f"opened.events[{number}]") for number, one in enumerate(events)),
         tuple(_duplicate(one, f"opened.duplicates[{number}]") for number, one in enumerate(duplicates)),
     )

@@ -30,7 +30,7 @@ from graven.core.disclosed import Disclosed, Withheld, digest_of, format_event, 
 from graven.core.document import as_list, as_number, as_object, as_text, parse_document
 from graven.core.errors import BadInput, Disproved
 from graven.core.evidence import MAX_VKEYS, Anchor, format_anchors, parse_anchors
-from graven.core.merkle import HASH_BYTES, hash_leaves, verify_range
+from graven.core.merkle import HASH_BYTES, RANGE_HASHES_MAX, hash_leaves, verify_range
 from graven.core.note import VerifySignature, parse_vkey
 from graven.core.policy import Trust, open_trusted
 from graven.core.spelling import decode_hash, encode_base64
@@ -38,7 +38,6 @@ from graven.core.spelling import decode_hash, encode_base64
 FORMAT = "graven-range/v1"
 MAX_RANGE_BYTES = 64 << 20
 MAX_RANGE_ENTRIES = 100_000
-MAX_HASHES = 126
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ def parse_range(data: bytes) -> OpenedRange:
     if fields["format"] != FORMAT:
         raise BadInput("not a range of a format known here", place="range.format", mend=f"this version reads {FORMAT}")
     rows = as_list(fields["entries"], "entries", count_max=MAX_RANGE_ENTRIES)
-    hashes = as_list(fields["proof"], "proof", count_max=MAX_HASHES)
+    hashes = as_list(fields["proof"], "proof", count_max=RANGE_HASHES_MAX)
     vkeys = as_list(fields["vkeys"], "vkeys", count_max=MAX_VKEYS)
     found = OpenedRange(
         as_number(fields["start"], "start"),
