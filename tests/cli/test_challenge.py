@@ -29,8 +29,8 @@ def roll(directory: str) -> None:
     """The next append begins a segment."""
     with app.Log.open(directory) as log:
         log.append_act("graven.clock_fall", {"before_us": 1, "after_us": 0})
-        assert log.writer.state.segment is not None
-        log.writer._limits = type(log.writer._limits)(segment_bytes=log.writer.state.segment.offset)
+        assert log.writer.state.segment.current is not None
+        log.writer._limits = type(log.writer._limits)(segment_bytes=log.writer.state.segment.current.offset)
         log.append([{"action": "first of the next"}])
 
 

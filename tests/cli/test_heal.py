@@ -394,8 +394,8 @@ def rewrite_as_lost(directory: Path, start: int, end: int) -> None:
 def roll(directory: str = "log") -> None:
     """Close the open segment; the next append begins another."""
     with app.Log.open(directory) as log:
-        assert log.writer.state.segment is not None
-        log.writer._limits = type(log.writer._limits)(segment_bytes=log.writer.state.segment.offset)
+        assert log.writer.state.segment.current is not None
+        log.writer._limits = type(log.writer._limits)(segment_bytes=log.writer.state.segment.current.offset)
         log.append([{"action": "first of the next"}])
 
 

@@ -226,7 +226,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             events = [b'{"action":"read %d"}' % k for k in range(5)]
             classes = ["default", "hr", "hr", "default", "hr"]
             log.commit(Batch(events, [None] * 5, 1, HEAD_US + turn, classes, raws))
-            roll = log.writer.state.segment
+            roll = log.writer.state.segment.current
             assert roll is not None
             log.writer._limits = type(log.writer._limits)(segment_bytes=roll.offset)
             log.append([{"action": "the first of a segment"}])
@@ -385,10 +385,11 @@ def test_an_empty_segment_is_begun_again_under_the_next_generation(tmp_path: Pat
     app.create_log(tmp_path / "log", origin=ORIGIN)
     config = load_config(tmp_path / "log" / "graven.toml")
     with app.Log.open(tmp_path / "log") as log:
-        log.writer._roll(log.clock.now_us())  # as a crash between the new segment and its first block leaves it
-        assert log.writer.state.segment is not None
+        state = log.writer.state
+        state.segment.roll(state.tail.range, log.clock.now_us())  # a crash before its first block leaves it so
+        assert log.writer.state.segment.current is not None
         keyring = app.open_keyring(tmp_path / "log", config)
-        assert all(keyring.destroy(key_id, 1) for _, _, key_id in log.writer.state.segment.header.keys)
+        assert all(keyring.destroy(key_id, 1) for _, _, key_id in log.writer.state.segment.current.header.keys)
     with app.Log.open(tmp_path / "log") as log:
         log.append([{"action": "a"}])
     names = sorted(path.name for path in (tmp_path / "log" / "journal").iterdir())

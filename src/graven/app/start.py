@@ -31,6 +31,7 @@ from graven.log.anchorings import Anchorings
 from graven.log.catchup import load_registers, load_window, self_events
 from graven.log.certificates import Certificates
 from graven.log.cut import holds_whole_frame
+from graven.log.open_segment import OpenSegment
 from graven.log.reader import JournalReader, KeyFinder
 from graven.log.recover import Recovered
 from graven.log.window import Window
@@ -82,13 +83,8 @@ def writer_state(
     last = reader.read(size - 1).head if size else None
     receipts = ReceiptSigner(keyring, signer)
     return WriterState(
-        files=files,
-        journal=directory / "journal",
-        origin=signer.origin,
         log_id=found.log_id,
         classes=class_names(config),
-        keyring=keyring,
-        signer=signer,
         receipts=receipts,
         certificates=Certificates(files, directory, receipts),
         reader=reader,
@@ -97,7 +93,15 @@ def writer_state(
         registers=registers,
         mark=mark,
         anchorings=anchorings,
-        segment=found.segment,
+        segment=OpenSegment(
+            files,
+            directory / "journal",
+            keyring,
+            origin=signer.origin,
+            log_id=found.log_id,
+            classes=class_names(config),
+            current=found.segment,
+        ),
         last_received_us=last.received_us if last else 0,
     )
 

@@ -15,29 +15,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.core.merkle import CompactRange
 from graven.journal import frame
-from graven.journal.files import Files
-from graven.journal.frame import EVENTS, RAWS, SegmentHeader
 from graven.journal.mark import Mark, MarkFile
-from graven.journal.segment import SegmentWriter
-from graven.keys.keyring import Keyring
 from graven.keys.receipts import ReceiptSigner
-from graven.keys.signer import Signer
 from graven.log.anchorings import Anchorings
-from graven.log.block import Built, SectionKeys, build
+from graven.log.block import Built, build
 from graven.log.certificates import Certificates
+from graven.log.open_segment import OpenSegment
 from graven.log.opened import open_receipt_for
 from graven.log.plan import Plan, Planner
 from graven.log.promise import PromiseAhead
 from graven.log.reader import JournalReader
 from graven.log.registers import Registers
-from graven.log.seal import ZSTD_LEVEL, DataKey, zstd
+from graven.log.seal import ZSTD_LEVEL, zstd
 from graven.log.tail import Tail
 from graven.log.types import Batch, Committed
 from graven.log.window import Window
@@ -71,13 +64,8 @@ class Limits:
 class WriterState:
     """Everything the writer owns, as recovery left it."""
 
-    files: Files
-    journal: Path
-    origin: str
     log_id: bytes
     classes: tuple[str, ...]
-    keyring: Keyring
-    signer: Signer
     receipts: ReceiptSigner
     certificates: Certificates
     reader: JournalReader
@@ -86,7 +74,7 @@ class WriterState:
     registers: Registers
     mark: MarkFile
     anchorings: Anchorings
-    segment: SegmentWriter | None
+    segment: OpenSegment
     last_received_us: int = 0
 
 
@@ -108,9 +96,6 @@ class Writer:
         self._after_commit: list[Callable[[int], None]] = []
         self._compressor = zstd.ZstdCompressor(level=ZSTD_LEVEL)
         self._committed_mark: Mark | None = None
-        self._keys: SectionKeys = {}
-        if state.segment is not None:
-            self._keys = _open_keys(state.keyring, state.segment.header)
         self._planner = Planner(state.window, state.reader, clock)
         self._ahead = PromiseAhead(state.receipts)
         self._classes = frozenset(state.classes)
@@ -202,8 +187,7 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join()
         self._ahead.stop()
-        if self.state.segment is not None:
-            self.state.segment.close()
+        self.state.segment.close()
         self.state.mark.close()
         self.state.window.close()
 
@@ -299,12 +283,12 @@ class Writer:
 
     def _append(self, plan: Plan, *, is_alone: bool) -> Built:
         """One durable frame. Nothing of the state changes unless it is. If nobody else waits, its receipt is begun."""
-        state, now_us = self.state, self._clock.now_us()
-        names = set(plan.classes)
-        if state.segment is None or self._is_full(state.segment, now_us) or not self._has_keys(names):
-            self._roll(now_us)
-        assert state.segment is not None
-        built = build(plan.draft(), self._keys, state.log_id, self._compressor)
+        state, limits, now_us = self.state, self._limits, self._clock.now_us()
+        state.segment.make_ready(
+            set(plan.classes), state.tail.range, now_us,
+            size_max=limits.segment_bytes, age_max_us=limits.segment_age_us,
+        )  # fmt: skip
+        built = build(plan.draft(), state.segment.keys, state.log_id, self._compressor)
         extended, completed = state.tail.range.extend(built.leaves)
         root = extended.root()
         data = frame.encode_block(start=plan.start, count=len(plan.events), root=root, sections=built.sections)
@@ -362,41 +346,6 @@ class Writer:
                 if self._riders.get(key) is event:
                     del self._riders[key]
 
-    def _is_full(self, segment: SegmentWriter, now_us: int) -> bool:
-        if not segment.blocks:
-            return False
-        age_us = now_us - segment.header.created_us
-        return segment.offset >= self._limits.segment_bytes or age_us >= self._limits.segment_age_us
-
-    def _has_keys(self, names: Iterable[str]) -> bool:
-        """Whether the open segment can hold these classes; one that was declared later begins a new segment."""
-        return all((name, kind) in self._keys for name in names for kind in (EVENTS, RAWS))
-
-    def _roll(self, now_us: int) -> None:
-        """Close the open segment and begin the next: key durable in the keyring → file → directory → first frame.
-
-        An open segment without a block is begun again, as a higher generation of the same start.
-        """
-        state = self.state
-        empty = state.segment if state.segment is not None and not state.segment.blocks else None
-        at = state.tail.range
-        generated = state.keyring.new_data_keys(at.size, list(state.classes))
-        header = SegmentHeader(
-            state.origin, state.log_id, at.size, empty.header.generation + 1 if empty else 0, now_us,
-            at.root(), at.hashes,
-            tuple((name, _KINDS[kind], key_id) for (name, kind), (key_id, _) in generated.items()),
-        )  # fmt: skip
-        if state.segment is not None and empty is None:
-            state.segment.finish(at.size, at.root())
-            state.segment = None
-        state.segment = SegmentWriter.create(state.files, str(state.journal), header)
-        if empty is not None:
-            empty.close()
-            state.files.remove(empty.path)
-        self._keys = {
-            (name, _KINDS[kind]): DataKey(key_id, AESGCM(key)) for (name, kind), (key_id, key) in generated.items()
-        }
-
     def _receipt(self) -> bytes:
         tree, mark = self.state.tail.range, self._committed_mark
         root = mark.root if mark is not None and mark.size == tree.size else tree.root()
@@ -409,18 +358,6 @@ class Writer:
         except OSError as error:
             place = f"{error.filename}: {error.strerror}"
             raise Broken("the certificate of the receipt key could not be kept", place=place) from None
-
-
-_KINDS = {"event": EVENTS, "raw": RAWS}
-
-
-def _open_keys(keyring: Keyring, header: SegmentHeader) -> SectionKeys:
-    keys: dict[tuple[str, int], DataKey] = {}
-    for class_name, kind, key_id in header.keys:
-        key = keyring.data_key(key_id, header.start)
-        if key is not None:
-            keys[class_name, kind] = DataKey(key_id, AESGCM(key))
-    return keys
 
 
 def _call_here(answers: Sequence[tuple[Done, Answer]]) -> None:
