@@ -16,7 +16,7 @@ demo: set-up-run ## the same tour in a temporary directory, then the end
 	@exec $(BIN)/graven demo
 
 test: set-up-dev debian ## the tests, but for their long forms (PYTEST_ARGS='-k merkle' to choose)
-	$(BIN)/python -m pytest -n auto -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 tamper: matrix soak ## the tamper matrix, then the long forms of the tests
 
@@ -24,7 +24,7 @@ matrix: set-up-dev debian ## attacks on a live log and on what people use today,
 	$(BIN)/python -m tamper $(MATRIX_ARGS)
 
 soak: set-up-dev debian ## the long forms of the tests: every byte flipped, every write a crash
-	$(BIN)/python -m pytest -n auto -m slow $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "slow or hypothesis" --hypothesis-profile=search $(PYTEST_ARGS)
 
 lint: set-up-dev ## style, types and import contracts
 	$(BIN)/ruff check

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
 
-from lab.processes import end, free_port
+from lab.ports import free_port
+from lab.processes import end
 
 from bench.lines import SshdLines
 from bench.rounds import NotMeasuredError, Turn

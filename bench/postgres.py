@@ -17,7 +17,7 @@ from time import perf_counter
 
 import psycopg
 from lab import AbsentError
-from lab.processes import free_port
+from lab.ports import free_port
 
 from bench.rounds import Turn
 

@@ -1,18 +1,10 @@
-"""Programs that run beside: a port for them, and their end."""
+"""Programs that run beside, and their end."""
 
 import signal
-import socket
 import subprocess
 from typing import Any
 
-_END_S = 15
-
-
-def free_port() -> int:
-    """A port that nobody had a moment ago, for a program that cannot choose one itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_END_S = 60
 
 
 def end(process: "subprocess.Popen[Any]", seconds: float = _END_S) -> int:

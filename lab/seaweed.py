@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from lab import AbsentError
+from lab.ports import free_port
 
 ACCESS, SECRET = "auditkey", "auditsecret12345"
 _START_S = 60.0
 _ATTEMPTS = 3
+TWIN = 10_000  # each port has one for gRPC, so many above it
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def start(directory: Path, *, filer_door: bool = False) -> Seaweed:
 def _start(directory: Path, filer_door: bool) -> Seaweed | None:
     """None when it died at once: a port was taken meanwhile."""
     program = weed()
-    master, volume, filer, s3 = _free_ports()
+    master, volume, filer, s3 = (free_port(beside=TWIN) for _ in range(4))
     (directory / "s3.json").write_text(
         json.dumps(
             {
@@ -156,31 +158,6 @@ def make_bucket(store: Seaweed, name: str, *, lock: bool = True) -> None:
             time.sleep(0.05)
         else:
             return
-
-
-def _free_ports() -> list[int]:
-    """Four, each with its gRPC twin 10,000 above it free as well."""
-    found: list[int] = []
-    held: list[socket.socket] = []
-    try:
-        while len(found) < 4:
-            one = socket.socket()
-            held.append(one)
-            one.bind(("127.0.0.1", 0))
-            port = one.getsockname()[1]
-            if port > 55_000:
-                continue
-            twin = socket.socket()
-            held.append(twin)
-            try:
-                twin.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            found.append(port)
-    finally:
-        for one in held:
-            one.close()
-    return found
 
 
 def _takes(store: Seaweed) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 from lab import AbsentError
-from lab.processes import free_port
+from lab.ports import free_port
 
 from graven.config import AuthorityConfig, format_config, load_config
 from graven.config.model import ClassConfig, JournalConfig, PublishConfig

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("graven", deadline=None)  # a busy machine is no finding; pytest-timeout bounds each test
+# A busy machine is no finding: pytest-timeout bounds each test. `make test` tries the same examples each time, so that
+# it says the same of the same code; `make soak` looks for new ones (--hypothesis-profile=search).
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("graven", settings.get_profile("search"), derandomize=True, database=None)
 settings.load_profile("graven")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from lab.processes import free_port
+from lab.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -50,7 +50,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Tour:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GRAVEN_")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     ran = subprocess.run(
-        ["bash", str(script)], cwd=directory, env=environment, capture_output=True, text=True, timeout=90, check=False
+        ["bash", str(script)], cwd=directory, env=environment, capture_output=True, text=True, timeout=200, check=False
     )
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
     printed = re.split(r"^=== block \d+ ===\n", ran.stdout, flags=re.MULTILINE)

@@ -18,7 +18,7 @@ def server() -> Iterator[ScriptedServer]:
 @pytest.fixture
 def client(server: ScriptedServer, tmp_path: Path, quick: None) -> Iterator[Client]:
     """A client of the scripted server that keeps receipts in `tmp_path/receipts`."""
-    with Client(server.url, TOKEN, vkey=VKEY, receipts=tmp_path / "receipts", timeout_s=5) as made:
+    with Client(server.url, TOKEN, vkey=VKEY, receipts=tmp_path / "receipts", timeout_s=90) as made:
         yield made
 
 

@@ -7,7 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-START_S_MAX = 60
+from lab.ports import free_port
+
+START_S_MAX = 100
 
 
 @dataclass
@@ -28,7 +30,7 @@ class ServedLog:
 
     def start(self) -> None:
         """Start the server, on the port it had before if there was one."""
-        listen = self.url.removeprefix("http://") or "127.0.0.1:0"
+        listen = self.url.removeprefix("http://") or f"127.0.0.1:{free_port()}"
         with (self.directory.parent / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 command("serve", "--dir", str(self.directory), "--listen", listen),

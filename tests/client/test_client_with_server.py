@@ -86,18 +86,25 @@ def test_kill_9_in_the_middle_of_a_stream_loses_nothing_and_doubles_nothing(serv
         served.url, served.token, vkey=served.vkey, receipts=tmp_path / "receipts",
         batch_events=40, linger_ms=1, queue_events_max=500, on_answer=answered.append,
     ) as client:  # fmt: skip
-        stream = threading.Thread(
-            target=lambda: sent.extend(client.send({"action": "stream", "data": number}) for number in range(count))
-        )
+        killed = threading.Semaphore(0)
+
+        def produce() -> None:
+            for number in range(count):
+                if (number - 700) % (count // (kills + 1)) == 0 and number > 1_000:
+                    assert killed.acquire(timeout=90)  # the kill comes before the stream is over
+                sent.append(client.send({"action": "stream", "data": number}))
+
+        stream = threading.Thread(target=produce)
         stream.start()
         for kill in range(1, kills + 1):
             while sum(answer.accepted for answer in answered) < kill * count // (kills + 1):
                 time.sleep(0.001)
             served.kill()
             assert len(sent) < count
+            killed.release()
             served.start()
-        stream.join(60)
-        client.flush(60)
+        stream.join(90)
+        client.flush(90)
         client.append({"action": "last"}, wait="published")
         assert client.unsent() == [] and client.backlog.refused == 0
         kept = list(read_receipts(tmp_path / "receipts"))

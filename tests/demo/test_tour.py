@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab.processes import free_port
+from lab.ports import free_port
 
 from graven.app import Log, create_log, open_view
 from graven.core.errors import BadInput, Disproved
@@ -32,7 +32,7 @@ LINES_MAX = 60
 def demo(*words: str, cwd: Path, exit_code: int = 0) -> subprocess.CompletedProcess[str]:
     ran = subprocess.run(
         [sys.executable, "-m", "graven", "demo", *words],
-        cwd=cwd, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+        cwd=cwd, env=environment(), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert ran.returncode == exit_code, f"{ran.stdout}\n{ran.stderr}"
     return ran
@@ -142,18 +142,18 @@ def test_it_serves_until_told_to_stop_and_its_commands_work(stage: Path) -> None
         script = "\n".join(["set -euo pipefail", 'graven() { "$PYTHON" -m graven "$@"; }', *commands])
         ran = subprocess.run(
             ["bash", "-c", script], cwd=stage.parent, env={**environment(), "PYTHON": sys.executable},
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert ran.returncode == 0, f"{script}\n{ran.stdout}\n{ran.stderr}"
         assert '"format": "graven-evidence/v1"' in ran.stdout
-        with urllib.request.urlopen(f"http://{listen}/log/checkpoint", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{listen}/log/checkpoint", timeout=180) as answer:
             assert answer.read().startswith(b"demo.invalid/")
         busy = demo("--dir", "other", "--serve", "--listen", listen, cwd=stage.parent, exit_code=2)
         assert "taken" in busy.stderr and "--listen" in busy.stderr and "make run LISTEN=" in busy.stderr
         assert busy.stdout == "" and not (stage.parent / "other").exists()
     finally:
         server.send_signal(signal.SIGINT)
-        rest, errors = server.communicate(timeout=30)
+        rest, errors = server.communicate(timeout=180)
     assert (server.returncode, rest) == (0, ""), errors
     # Its start and stop are in the log now, and the tour of that log still holds.
     tour = Tour(stage, Screen(quiet=True))

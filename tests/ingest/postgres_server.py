@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from lab.ports import free_port
 
 PROGRAMS = Path("/usr/lib/postgresql")
 SETTINGS = {
@@ -51,9 +51,7 @@ def serve() -> Iterator[tuple[str, Path]]:
             Path(place).chmod(0o755)
             shutil.chown(data, "postgres")
         _call(*account, programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         settings = SETTINGS | {"port": str(port), "listen_addresses": "'127.0.0.1'", "unix_socket_directories": "''"}
         with (data / "postgresql.conf").open("a") as config:
             config.writelines(f"{name} = {value}\n" for name, value in settings.items())
@@ -90,4 +88,4 @@ def _control(data: Path) -> list[str | Path]:
 
 
 def _call(*command: str | Path) -> None:
-    subprocess.run(command, check=True, cwd="/", timeout=90, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, cwd="/", timeout=180, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -134,7 +134,7 @@ def open_sshd(host: Host, port: int) -> Iterator[None]:
         pytest.skip("openssh-client is not installed")
     folder = host.folder / "sshd"
     folder.mkdir()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True, timeout=30)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True, timeout=180)
     (folder / "config").write_text(
         f"ListenAddress 127.0.0.1:{port}\nHostKey {folder}/key\nPidFile none\nUsePAM no\nStrictModes no\n"
         "PasswordAuthentication no\nMaxStartups 100\nSyslogFacility AUTHPRIV\n"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import psycopg
 import pytest
-from lab.processes import free_port
+from lab.ports import free_port
 
 from graven.app import open_view
 from ingest.postgres_server import crash as crash_postgres
@@ -99,7 +99,7 @@ def log_in(port: int, user: str) -> None:
     subprocess.run(
         ["ssh", "-p", str(port), "-l", user, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
          "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=10", "127.0.0.1", "true"],
-        check=False, capture_output=True, timeout=30,
+        check=False, capture_output=True, timeout=180,
     )  # fmt: skip
 
 

@@ -45,7 +45,7 @@ def message(number: int) -> bytes:
 
 
 def size(ground: Ground) -> int:
-    with socket.create_connection(("127.0.0.1", ground.http.target[1]), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", ground.http.target[1]), timeout=180) as connection:
         connection.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         found = b""
         while data := connection.recv(65_536):

@@ -21,7 +21,7 @@ from graven.server.serve import Running, run
 from recording import Recorder
 
 ORIGIN = "example.com/served"
-STARTED_S_MAX = 20.0
+STARTED_S_MAX = 90.0
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Server:
     """`with Server(directory) as server:` serves; the log is made if there is none."""
 
     def __init__(
-        self, directory: Path, config: Config | None = None, files: Files | None = None, lock_wait_s: float = 10.0
+        self, directory: Path, config: Config | None = None, files: Files | None = None, lock_wait_s: float = 60.0
     ) -> None:
         if not directory.exists():
             create_log(directory, origin=ORIGIN)
@@ -73,7 +73,7 @@ class Server:
         """Tell it to stop, and wait until it has."""
         for running in self._running:
             running.stop(reason)
-        self._thread.join(60)
+        self._thread.join(90)
         assert not self._thread.is_alive()
 
     @property
@@ -131,7 +131,7 @@ class Server:
     ) -> Answer:
         """One request on a connection of its own."""
         sent = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
-        connection = http.client.HTTPConnection(*self.address, timeout=30)
+        connection = http.client.HTTPConnection(*self.address, timeout=180)
         try:
             connection.request(method, target, body, sent)
             response = connection.getresponse()
@@ -165,9 +165,21 @@ class GatedFiles(Recorder):
         self.gate = threading.Event()
         self.gate.set()
         self.broken = False
+        self._held = threading.Event()
+
+    def shut(self) -> None:
+        """From now on what is committed stands before the gate."""
+        self._held.clear()
+        self.gate.clear()
+
+    def wait_until_held(self) -> None:
+        """Until the first stands there: its block is written, and not synced yet."""
+        assert self._held.wait(STARTED_S_MAX)
 
     def step(self, word: str) -> None:
         if word.startswith("sync ") and word.endswith(".seg"):
-            assert self.gate.wait(30)
+            if not self.gate.is_set():
+                self._held.set()
+            assert self.gate.wait(STARTED_S_MAX)
             if self.broken:
                 raise OSError(errno.EIO, "the disk is gone")

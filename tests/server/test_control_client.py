@@ -99,7 +99,7 @@ def test_a_server_that_goes_away_is_no_answer(tmp_path: Path) -> None:
             with pytest.raises(Broken, match=words):
                 ControlClient(tmp_path).append(b'{"action":"x"}')
     finally:
-        thread.join(10)
+        thread.join(90)
         listener.close()
 
 

@@ -25,7 +25,7 @@ def request(token: str, body: bytes = EVENT, *, query: str = "", head: str = "",
 
 def ask(server: Server, *pieces: bytes) -> bytes:
     """Send the pieces, a moment apart, and read to the end."""
-    with socket.create_connection(server.address, timeout=20) as raw:
+    with socket.create_connection(server.address, timeout=180) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for number, piece in enumerate(pieces):
             if number:
@@ -87,7 +87,9 @@ def test_whole_requests_go_the_short_way_and_others_do_not(shared_server: Server
     whole = request(token, head=CLOSE)
     with mock.patch.object(Intake, "_take", side_effect=AssertionError("the ordinary way")):
         assert b'"accepted":1' in ask(shared_server, whole)
-        assert b"HTTP/1.1 503" in ask(shared_server, whole[:-1], whole[-1:])
+        with socket.create_connection(shared_server.address, timeout=180) as raw:
+            raw.sendall(whole[:-1])  # refused before its last byte comes
+            assert raw.recv(65536).startswith(b"HTTP/1.1 503")
         assert b"HTTP/1.1 503" in ask(shared_server, request(token, head=CLOSE, query="?wait=published"))
 
 
@@ -112,15 +114,16 @@ def test_what_follows_waits_its_turn(tmp_path: Path) -> None:
     disk = GatedFiles()
     with Server(tmp_path / "log", files=disk) as server:
         token = server.token("ingest")
-        disk.gate.clear()
+        disk.shut()
         answers: list[bytes] = []
         live = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         asking = threading.Thread(target=lambda: answers.append(ask(server, request(token) * 2, live)))
         asking.start()
-        asking.join(0.5)
+        disk.wait_until_held()
+        asking.join(0.3)
         assert not answers
         disk.gate.set()
-        asking.join(20)
+        asking.join(90)
         statuses = re.findall(rb"HTTP/1.1 (\d+)", answers[0])
         assert statuses == [b"200"] * 3
         assert answers[0].rstrip().endswith(b'{"live":true}')
@@ -132,11 +135,11 @@ def test_who_leaves_before_the_answer_leaves_the_event(tmp_path: Path) -> None:
     with Server(tmp_path / "log", files=disk) as server:
         token = server.token("ingest")
         before = server.control.status()["size"]
-        disk.gate.clear()
+        disk.shut()
         with socket.create_connection(server.address) as raw:
             raw.sendall(request(token))
-            time.sleep(0.2)
-        time.sleep(0.1)
+            disk.wait_until_held()
+        time.sleep(0.1)  # it may be noticed that nobody waits any more
         disk.gate.set()
         assert server.append(EVENT, token).json()["size"] == before + 2
 
@@ -145,17 +148,17 @@ def test_a_stopping_server_answers_what_it_took(tmp_path: Path) -> None:
     disk = GatedFiles()
     with Server(tmp_path / "log", files=disk) as server:
         token = server.token("ingest")
-        disk.gate.clear()
+        disk.shut()
         answers: list[bytes] = []
         asking = threading.Thread(target=lambda: answers.append(ask(server, request(token))))
         asking.start()
-        time.sleep(0.3)
+        disk.wait_until_held()
         stopping = threading.Thread(target=server.stop)
         stopping.start()
-        time.sleep(0.2)
+        time.sleep(0.2)  # it may have begun to stop
         disk.gate.set()
-        asking.join(20)
-        stopping.join(20)
+        asking.join(90)
+        stopping.join(90)
         assert answers[0].startswith(b"HTTP/1.1 200 ")
         assert b'"state":"committed"' in answers[0]
 

@@ -98,7 +98,7 @@ def on_a_terminal(server: Server, *commands: tuple[str, ...]) -> str:
     os.close(follower)
     found = b""
     while True:
-        ready, _, _ = select.select([leader], [], [], 30)
+        ready, _, _ = select.select([leader], [], [], 90)
         assert ready, "the command hangs"
         try:
             data = os.read(leader, 65_536)
@@ -108,6 +108,6 @@ def on_a_terminal(server: Server, *commands: tuple[str, ...]) -> str:
             break
         found += data
     os.close(leader)
-    assert process.wait(30) == 0, found.decode(errors="replace")[-500:]
+    assert process.wait(90) == 0, found.decode(errors="replace")[-500:]
     text = found.decode("utf-8", "strict").replace("\r\n", "\n")
     return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -5,7 +5,7 @@ import gzip
 import http.client
 import json
 import socket
-import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +18,7 @@ from graven.config import Config, IntakeConfig, load_config
 from graven.core.errors import Broken
 from graven.core.receipt import open_receipt, verify_opened
 from graven.keys.signature import verify_signature
-from server.running import GatedFiles, Server
+from server.running import STARTED_S_MAX, GatedFiles, Server
 
 EVENT = b'{"action":"file.read","actor":{"id":"u-1"}}'
 
@@ -207,7 +207,7 @@ def test_a_declared_length_is_refused_before_a_byte_of_it_is_read(shared_server:
 
 def test_chunked_bodies_are_read_and_bounded(shared_server: Server, token: str) -> None:
     def send(chunks: list[bytes]) -> int:
-        connection = http.client.HTTPConnection(*shared_server.address, timeout=30)
+        connection = http.client.HTTPConnection(*shared_server.address, timeout=180)
         connection.request(
             "POST", "/api/v1/events", iter(chunks), {"Authorization": f"Bearer {token}"}, encode_chunked=True
         )
@@ -226,10 +226,10 @@ def test_a_full_queue_is_a_clear_refusal(tmp_path: Path) -> None:
     config = small_intake(tmp_path / "log", max_events=3)
     with Server(tmp_path / "log", config, disk) as server:
         token = server.token("ingest")
-        disk.gate.clear()
+        disk.shut()
         with ThreadPoolExecutor(8) as pool:
             waiting = [pool.submit(server.append, EVENT, token)]  # is being committed
-            until(lambda: server.control.status()["queue"]["events"] == 0 and not waiting[0].done())
+            disk.wait_until_held()
             waiting += [pool.submit(server.append, EVENT, token) for _ in range(3)]  # fill the queue
             until(lambda: server.control.status()["queue"]["events"] == 3)
             refused = server.append(EVENT, token)
@@ -308,11 +308,9 @@ def test_many_producers_at_once(server: Server) -> None:
             assert stored["head"]["source_name"] == f"p{one.split('-')[0]}"
 
 
-def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(holds: Callable[[], bool]) -> None:
     """Wait until it holds."""
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if holds():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it did not come to hold")
+    until_s = time.monotonic() + STARTED_S_MAX
+    while not holds():
+        assert time.monotonic() < until_s, "it did not come to hold"
+        time.sleep(0.02)

@@ -14,7 +14,7 @@ from graven.server.live import Arrivals, ReadPool
 def test_a_full_read_pool_refuses() -> None:
     async def run() -> None:
         pool, gate = ReadPool(threads=1, reads_max=2), threading.Event()
-        waiting = [asyncio.ensure_future(pool.run(lambda: gate.wait(10))) for _ in range(2)]
+        waiting = [asyncio.ensure_future(pool.run(lambda: gate.wait(90))) for _ in range(2)]
         await asyncio.sleep(0.05)
         with pytest.raises(Busy, match="too many reads"):
             await pool.run(lambda: 1)

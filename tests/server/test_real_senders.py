@@ -196,7 +196,7 @@ def run_client(server: Server, token: str, program: str, needs: str) -> str:
         [sys.executable, "-W", "ignore", "-c", head + textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     if f"No module named {needs!r}" in done.stderr:
         pytest.skip(f"{needs} is not installed")

@@ -21,7 +21,7 @@ from graven.core.errors import BadInput
 from graven.core.receipt import open_receipt
 from graven.keys.signature import verify_signature
 from ingest.protocol.wire import number, part
-from server.running import ORIGIN, Answer, GatedFiles, Server
+from server.running import ORIGIN, STARTED_S_MAX, Answer, GatedFiles, Server
 from server.test_intake import small_intake
 
 SECRET = b"a secret of some length"
@@ -435,30 +435,26 @@ def test_a_class_that_is_not_allowed_is_the_source_s_own_and_said_so(server: Ser
     assert one["class"] == "default" and one["event"]["class"] == "erase-me-first"
 
 
-def is_full(server: Server) -> bool:
-    """Whether something waits for the writer, and goes on waiting."""
-    time.sleep(0.1)
-    return "graven_queue_events 1.0" in server.ask("GET", "/metrics").body.decode()
-
-
 def test_a_full_log_says_so_in_each_protocol(tmp_path: Path) -> None:
     directory, files = tmp_path / "log", GatedFiles()
     create_log(directory, origin=ORIGIN)
     config = small_intake(directory, max_events=1, group_events=1)
     with Server(directory, config, files) as running:
         token = running.token("ingest", "read")
-        files.gate.clear()
+        files.shut()
         waiting = []
         try:
-            until_s = time.monotonic() + 20  # until one stands before the disk, and another in the queue
-            while not all(is_full(running) for _ in range(2)):
-                assert time.monotonic() < until_s
+            for _ in range(2):  # one stands before the disk, and another in the queue
                 one = socket.create_connection(running.address)
                 one.sendall(
                     b"POST /ingest HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n%b"
                     % (token.encode(), len(EVENT), EVENT)
                 )
                 waiting.append(one)
+                files.wait_until_held()
+            until_s = time.monotonic() + STARTED_S_MAX
+            while "graven_queue_events 1.0" not in running.ask("GET", "/metrics").body.decode():
+                assert time.monotonic() < until_s
             answers = {}
             for path, body, kind in REQUESTS:
                 answers[path] = post(running, path, body, token, Content_Type=kind)

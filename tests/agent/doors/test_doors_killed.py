@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from lab.processes import free_port
+from lab.ports import free_port
 
 from agent.agents import check_log, raws, records, wait_for
 from agent.test_killed import enrol, served, start_agent
@@ -68,7 +68,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
             yield host
         finally:
             host.agent.send_signal(signal.SIGTERM)
-            assert host.agent.wait(30) == 0
+            assert host.agent.wait(90) == 0
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Poster:
 
     def _post(self, body: bytes) -> bool:
         self.tries += 1
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("POST", "/services/collector", body, {"Authorization": f"Splunk {SECRET}"})
             return connection.getresponse().status == 200
@@ -120,7 +120,8 @@ def check_answered(host: Host) -> None:
             wait_for(lambda before=poster.sent: poster.sent > before + 15)  # type: ignore[misc]
             host.log.start()
     poster.stop.set()
-    thread.join(30)
+    thread.join(60)
+    assert not thread.is_alive()
     assert poster.tries > poster.sent  # something was cut
     wait_for(lambda: len(numbers(host)) >= poster.sent)
     assert numbers(host) == list(range(poster.sent))
