@@ -8,7 +8,6 @@ those of the keyring is for whoever opens both.
 from graven.config.doors import SyslogConfig, WebhookConfig
 from graven.config.environment import Environment, read_environment, read_passphrase, read_token_access
 from graven.config.model import (
-    AuthorityConfig,
     ClassConfig,
     Config,
     IdempotencyConfig,
@@ -17,11 +16,9 @@ from graven.config.model import (
     KeysConfig,
     LogConfig,
     PublishConfig,
-    RetentionConfig,
     ServerConfig,
-    TimeConfig,
-    WormConfig,
 )
+from graven.config.outside import AuthorityConfig, RetentionConfig, TimeConfig, WormConfig
 from graven.config.read import CONFIG_NAME, default_config, load_config, parse_config, parse_listen
 from graven.config.write import config_sha256, flatten, format_config, set_vkeys, with_values
 
