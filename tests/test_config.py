@@ -27,7 +27,8 @@ from graven.config import (
     read_passphrase,
     read_token_access,
 )
-from graven.config.model import TABLES, AuthorityConfig, ClassConfig, default_of, describe, knobs, sections
+from graven.config.model import TABLES, ClassConfig, default_of, describe, knobs, sections
+from graven.config.outside import AuthorityConfig
 from graven.config.write import show
 from graven.core.errors import BadInput
 from graven.core.note import format_vkey

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from graven.app import Log, create_log, open_follower, open_store, public_keys
-from graven.config import Config, default_config, load_config
-from graven.config.model import ClassConfig, JournalConfig, PublishConfig, RetentionConfig, WormConfig
+from graven.config import Config, RetentionConfig, WormConfig, default_config, load_config
+from graven.config.model import ClassConfig, JournalConfig, PublishConfig
 from graven.worm.follow import Follower
 from graven.worm.store import Store, Version
 from graven.worm.verify import Verified, verify_copy

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct, field, structs
 
 from graven.config.doors import SyslogConfig, WebhookConfig
 from graven.config.outside import AuthorityConfig, RetentionConfig, TimeConfig, WormConfig
-from graven.config.section import AnyPath, Section
+from graven.config.section import AnyPath, ClassName, Section
 
 DEFAULT_CLASS = "default"
 RESERVED_CLASS = "graven"
@@ -19,7 +19,6 @@ CLASSES_MAX = 64
 AUTHORITIES_MAX = 16
 
 _KIB, _MIB, _GIB = 1 << 10, 1 << 20, 1 << 30
-_ClassName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
 _Path = AnyPath
 _HookName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._@-]{0,63}\Z")]
 _Socket = Annotated[str, Meta(pattern=r"\Aunix:/[^\x00]+\Z")]
@@ -271,8 +270,8 @@ class Config(Section, frozen=True, kw_only=True):
         _Path | None, Meta(description="the data directory, if this file is not in it; GRAVEN_DIR goes first")
     ] = None
     keys: KeysConfig = KeysConfig()
-    classes: dict[_ClassName, ClassConfig] = field(default_factory=dict)
-    authorities: dict[_ClassName, AuthorityConfig] = field(default_factory=dict)
+    classes: dict[ClassName, ClassConfig] = field(default_factory=dict)
+    authorities: dict[ClassName, AuthorityConfig] = field(default_factory=dict)
     journal: JournalConfig = JournalConfig()
     publish: PublishConfig = PublishConfig()
     time: TimeConfig = TimeConfig()

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from graven.config.section import AnyPath, Section
+from graven.config.section import AnyPath, ClassName, Section
 
 _Path = AnyPath
 _StoreUrl = Annotated[str, Meta(pattern=r"\A(s3|file)://[^\x00-\x20]+\Z")]
@@ -84,7 +84,7 @@ class RetentionConfig(Section, frozen=True, kw_only=True):
         Meta(ge=1, le=36_500, description="days for a class that has no number of its own"),
     ] = 365
     by_class: Annotated[
-        dict[_ClassName, Annotated[int, Meta(ge=1, le=36_500)]],
+        dict[ClassName, Annotated[int, Meta(ge=1, le=36_500)]],
         Meta(
             description="days by class; a segment is locked for the longest of the classes in it, the tree for the "
             "longest of all"

@@ -4,8 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-__all__ = ["AnyPath", "Section"]
+__all__ = ["AnyPath", "ClassName", "Section"]
 
+ClassName = Annotated[str, Meta(pattern=r"\A[a-z0-9-]{1,32}\Z")]
 AnyPath = Annotated[str, Meta(pattern=r"\A[^\x00]+\Z")]
 
 
