@@ -24,7 +24,7 @@ HOMES = {
 def modules_after(statement: str) -> set[str]:
     """The modules a fresh interpreter has loaded once it ran `statement`."""
     code = f"import sys; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=180)
     return set(done.stdout.split())
 
 

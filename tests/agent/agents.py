@@ -19,7 +19,7 @@ from graven.runtime.clock import SystemClock
 from graven.runtime.files import LocalFiles
 from server.running import Server
 
-WAIT_S_MAX = 30.0
+WAIT_S_MAX = 90.0
 
 
 def write_config(folder: Path, url: str, more: str = "") -> AgentConfig:

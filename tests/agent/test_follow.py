@@ -334,7 +334,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, seed=st.integers(0, 2**32))
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_every_line_once_whatever_is_done(
     tmp_path_factory: pytest.TempPathFactory, steps: list[str], seed: int
 ) -> None:

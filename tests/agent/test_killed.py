@@ -5,15 +5,16 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from agent.agents import check_log, raws, wait_for
+from agent.agents import WAIT_S_MAX, check_log, raws, wait_for
 from client.process import ServedLog, command, run
-from graven.agent.status import read_status
+from graven.agent.status import STATUS_FILE, read_status
 
 LINES = 3_000
 
@@ -43,7 +44,7 @@ class Proxy:
             there = threading.Thread(target=self._pump, args=(client, server, limit), daemon=True)
             there.start()
             self._pump(server, client, limit)
-            there.join(5)
+            there.join()
 
     def _pump(self, source: socket.socket, sink: socket.socket, limit: int) -> None:
         with suppress(OSError):
@@ -83,6 +84,8 @@ def enrol(log: ServedLog, config: Path) -> None:
 
 
 def start_agent(config: Path) -> subprocess.Popen[bytes]:
+    """Begin, without waiting; once it has a status it hears signals."""
+    (config.parent / "state" / STATUS_FILE).unlink(missing_ok=True)
     with (config.parent / "agent.log").open("ab") as log:
         return subprocess.Popen(command("agent", "run", "--config", str(config)), stderr=log, stdout=log)
 
@@ -135,7 +138,7 @@ def test_killed_at_random_on_both_sides(tmp_path: Path, request: pytest.FixtureR
             wait_for(lambda: _is_done(config, log, writer.number))
         finally:
             agent.send_signal(signal.SIGTERM)
-            assert agent.wait(30) == 0
+            assert agent.wait(90) == 0
     found = raws(log.directory)
     assert sorted(found) == [line(number) for number in range(writer.number)]
     check_log(log.directory)
@@ -152,16 +155,18 @@ def test_connections_cut_anywhere(tmp_path: Path) -> None:
         writer = Writer(tmp_path / "app.log", chance)
         agent = start_agent(config)
         try:
-            while proxy.cuts < 5 and writer.number < 60_000:
-                writer.write(200)
+            until_s = time.monotonic() + WAIT_S_MAX
+            while proxy.cuts < 5:
+                assert time.monotonic() < until_s
+                if writer.number < 60_000:
+                    writer.write(200)
                 with suppress(subprocess.TimeoutExpired):
                     agent.wait(0.1)
-            assert proxy.cuts >= 3
             proxy.cutting = False
             wait_for(lambda: _is_done(config, log, writer.number))
         finally:
             agent.send_signal(signal.SIGTERM)
-            assert agent.wait(30) == 0
+            assert agent.wait(90) == 0
             proxy.close()
     assert sorted(raws(log.directory)) == [line(number) for number in range(writer.number)]
     check_log(log.directory)

@@ -123,7 +123,7 @@ def test_a_real_journal(tmp_path: Path) -> None:
     )
     made = subprocess.run(
         ["/usr/lib/systemd/systemd-journal-remote", "-o", str(tmp_path / "a.journal"), "-"],
-        input=entries, capture_output=True, check=False, timeout=30,
+        input=entries, capture_output=True, check=False, timeout=180,
     )  # fmt: skip
     if made.returncode:
         pytest.skip("systemd-journal-remote does not work here")
@@ -184,7 +184,7 @@ def test_piped_into_the_agent(server: Server, tmp_path: Path) -> None:
     config = enrolled(write_config(tmp_path, server.url, "[stdin]\n"), server)
     path = tmp_path / "agent.toml"
     words = command("agent", "run", "--once", "--config", str(path))
-    done = subprocess.run(words, input=b"one\ntwo\n" * 500, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(words, input=b"one\ntwo\n" * 500, capture_output=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     assert raws(server.directory) == [b"one", b"two"] * 500
     shown = run("agent", "status", "--config", str(path)).stdout

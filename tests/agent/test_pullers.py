@@ -99,7 +99,7 @@ class Pulling:
     def settle(self) -> None:
         """Let windows pass in which nothing new may come."""
         before = len(self.service.requests)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while len(self.service.requests) < before + 8 and time.monotonic() < deadline:
             self.take()
             self.service.now_s += 20

@@ -34,7 +34,7 @@ def test_in_order_and_no_more_than_there_is_room_for() -> None:
     assert found == [b"%d" % number for number in range(len(found))]
     assert source.given <= len(found) + 4
     source.close()
-    assert source.ended.wait(5)
+    assert source.ended.wait(90)
 
 
 def test_what_came_is_given_before_what_stands_in_the_way() -> None:
@@ -50,4 +50,4 @@ def test_what_came_is_given_before_what_stands_in_the_way() -> None:
 def test_a_wait_ends_with_the_source() -> None:
     source = Counting()
     threading.Timer(0.05, source.close).start()
-    assert source.wait(30)
+    assert source.wait(90)

@@ -34,10 +34,14 @@ class Reading:
         self.places: dict[str, Any] = {}
         self.records: list[bytes] = []
         self.verdicts: list[dict[str, Any]] = []
-        self.source = self._open()
+        self._source: TrailSource | None = None
 
-    def _open(self) -> TrailSource:
-        return TrailSource("trail", self.store, self.places, interval_s=0.01, **self.how)
+    @property
+    def source(self) -> TrailSource:
+        """It begins to read when it is asked for first: a test may change files before, unseen."""
+        if self._source is None:
+            self._source = TrailSource("trail", self.store, self.places, interval_s=0.01, **self.how)
+        return self._source
 
     def take(self, times: int = 1) -> None:
         for one in self.source.take(1 << 20)[:times]:
@@ -63,8 +67,13 @@ class Reading:
         self.take(1000)
 
     def restart(self) -> None:
-        self.source.close()
-        self.source = self._open()
+        self.close()
+        assert self.source
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+        self._source = None
 
     @property
     def ids(self) -> list[str]:
@@ -86,7 +95,7 @@ def folder(tmp_path: Path) -> Path:
 def reading(folder: Path) -> Iterator[Reading]:
     made = Reading(FolderStore(str(folder), settle_s=0))
     yield made
-    made.source.close()
+    made.close()
 
 
 def trail_in(folder: Path, **how: Any) -> Trail:
@@ -211,7 +220,7 @@ def test_without_keys_nothing_is_called_good(folder: Path) -> None:
     try:
         made.round()
     finally:
-        made.source.close()
+        made.close()
     assert made.words == ["unknown"]
     assert "not known here" in made.verdicts[0]["data"]["signature"]
 
@@ -255,7 +264,7 @@ def test_a_real_bucket(credentials: Any, make_bucket: Callable[..., str]) -> Non
         trail.digest()
         made.round()
     finally:
-        made.source.close()
+        made.close()
     assert set(made.ids) - {f"id-{trail.number:06d}"} == set(ids(trail.number - 1))
     assert len(made.ids) == len(set(made.ids))
     assert made.words == ["success"] * 31 + ["failure"]

@@ -28,7 +28,7 @@ Verify = Callable[..., "subprocess.CompletedProcess[str]"]
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("wheel")
     code = "import sys, hatchling.build; hatchling.build.build_wheel(sys.argv[1])"  # as `make wheel` does through pip
-    subprocess.run([sys.executable, "-c", code, target], check=True, timeout=110, cwd=PROJECT, capture_output=True)
+    subprocess.run([sys.executable, "-c", code, target], check=True, timeout=180, cwd=PROJECT, capture_output=True)
     (found,) = target.glob("*.whl")
     return found
 
@@ -50,7 +50,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--no-index",
         str(wheel),
     ]
-    subprocess.run(pip, check=True, timeout=110)
+    subprocess.run(pip, check=True, timeout=180)
     (packages,) = home.glob("lib/*/site-packages")
     for path in Path(cryptography.__file__).parents[1].iterdir():
         if path.name.startswith(NEEDED):
@@ -100,7 +100,9 @@ KINDS = (
 def verify(python: Path, documents: dict[str, Any]) -> Verify:
     def call(*words: object) -> "subprocess.CompletedProcess[str]":
         arguments = [str(python.with_name("graven-verify")), *map(str, words)]
-        return subprocess.run(arguments, capture_output=True, text=True, timeout=60, cwd=documents["home"], check=False)
+        return subprocess.run(
+            arguments, capture_output=True, text=True, timeout=180, cwd=documents["home"], check=False
+        )
 
     return call
 
@@ -127,7 +129,7 @@ def test_each_of_its_modules_loads_alone(wheel: Path, python: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [name.removesuffix(".py").replace("/", ".") for name in archive.namelist() if name.endswith(".py")]
     code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name.removesuffix('.__init__'))"
-    subprocess.run([python, "-I", "-c", code, *names], check=True, timeout=60)
+    subprocess.run([python, "-I", "-c", code, *names], check=True, timeout=180)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -329,7 +329,7 @@ def unsaid(run: Run) -> Iterator[None]:
         "from graven.cli import graven\n"
         "graven.main(['restore', 'copy', '--dir', 'log', '--kit', 'kit', '--mirror', 'auditor'])\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 9
+    assert subprocess.run([sys.executable, "-c", code], timeout=180, check=False).returncode == 9
     yield
 
 

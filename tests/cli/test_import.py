@@ -119,24 +119,36 @@ def test_cut_anywhere_and_run_again(run: Run, made: str, old: Path) -> None:
     assert sum(distinct().values()) == 2_500
 
 
+STOP_AFTER_ONE = """
+import signal
+from graven.cli import main
+from graven.cli.writing import HeldLog
+imported = HeldLog.import_history
+def once(self, source, parts):
+    imported(self, source, parts)
+    while True:
+        signal.pause()
+HeldLog.import_history = once
+main()
+"""
+
+
 @pytest.mark.parametrize("tries", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_killed_in_the_middle(run: Run, made: str, tries: int) -> None:
     """The process that imports is killed with -9, again and again; each record is in the log once."""
     lines = [b'{"action":"k","id":"k-%d","pad":0}\n' % n for n in range(3_000)]
     Path("big.jsonl").write_bytes(b"".join(lines).replace(b',"pad":0', b""))
     run("source", "add", "old", "--dir", LOG, "--grade", "imported history")
-    command = [sys.executable, "-m", "graven", "import", "--history", "big.jsonl", "--source", "old", "--dir", "log"]
-    kills = 0
-    for _ in range(tries):
+    words = ["import", "--history", "big.jsonl", "--source", "old", "--dir", "log"]
+    for number in range(tries):
         before = (LOG / "state" / "committed").read_bytes()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-c", STOP_AFTER_ONE if number == 0 else "from graven.cli import main; main()"]
+        process = subprocess.Popen([*command, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and (LOG / "state" / "committed").read_bytes() == before:
             time.sleep(0.001)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
+        assert number or process.poll() is None
+        process.send_signal(signal.SIGKILL)
         process.wait()
-    assert kills
     run("import", "--history", "big.jsonl", "--source", "old", "--dir", LOG)
     found = distinct()
     assert len(found) == 3_000 and set(found.values()) == {1}

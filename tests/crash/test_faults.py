@@ -349,7 +349,7 @@ def test_an_error_from_fdatasync_stops_the_writer_for_good(tmp_path: Path, nth: 
             "-e", f"inject=fdatasync:error=EIO:when={nth}",
             sys.executable, child.__file__, str(directory), "1", "7",
         ],
-        capture_output=True, text=True, timeout=60,
+        capture_output=True, text=True, timeout=180,
     )  # fmt: skip
     if "ptrace" in done.stderr and done.returncode == 1:
         pytest.skip(f"strace may not trace here: {done.stderr.strip()}")

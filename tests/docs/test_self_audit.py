@@ -158,7 +158,7 @@ def agents_and_silence(log: app.Log) -> None:
 
 def graven(*arguments: str, exit_code: int = 0) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "graven", *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "graven", *arguments], capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == exit_code, done.stderr
 
@@ -173,7 +173,7 @@ def lose_an_acknowledged_event(directory: Path) -> None:
         "log.append([{'action': 'committed only'}])\n"
         "os._exit(0)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(directory)], timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", script, str(directory)], timeout=180, check=True)
     segment = max((directory / "journal").glob("*.seg"))
     data = bytearray(segment.read_bytes())
     data[-40] ^= 1

@@ -51,7 +51,7 @@ def prove(log: Path, index: int, *, event: bool = True, raw: bool = True) -> tup
 def check(tmp_path: Path, evidence: bytes, vkey: str, script: Path = SCRIPT) -> subprocess.CompletedProcess[str]:
     (tmp_path / "evidence.json").write_bytes(evidence)
     command = ["bash", str(script), "evidence.json", vkey]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_page_and_script_are_one() -> None:

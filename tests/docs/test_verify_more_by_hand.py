@@ -41,7 +41,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(script: str, tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
     (tmp_path / "script.sh").write_text(script)
     command = ["bash", "script.sh", *map(str, words)]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False)
 
 
 def opened(log: Path, start: int, end: int) -> tuple[bytes, str]:

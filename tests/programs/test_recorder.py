@@ -91,7 +91,7 @@ recorder.record({{"action": "after"}})
 recorder.close()
 print(codes)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=180, check=True)
     assert done.stdout == "[0, 0, 0]\n", done.stderr
     assert sorted(actions(server.directory, "app")) == ["after", "before", "child 0", "child 1", "child 2"]
     assert len(list((tmp_path / "s").iterdir())) >= 2

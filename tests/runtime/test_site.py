@@ -78,7 +78,7 @@ def test_nobody_is_there() -> None:
 def test_silence_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     class Silent(Exchange):
         def do_GET(self) -> None:
-            released.wait(10)
+            released.wait(90)
 
     released = threading.Event()
     monkeypatch.setattr(site, "READ_TIMEOUT_S", 0.05)

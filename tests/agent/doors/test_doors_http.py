@@ -47,7 +47,7 @@ LOGS = (
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
+        super().__init__("localhost", timeout=180)
         self._path = str(path)
 
     def connect(self) -> None:
@@ -58,7 +58,7 @@ class UnixConnection(http.client.HTTPConnection):
 
 def post(agent: Agent, path: str, body: bytes, method: str = "POST", **headers: str) -> tuple[int, Any]:
     host, _, port = address(agent, "port").rpartition(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection = http.client.HTTPConnection(host, int(port), timeout=180)
     sent = {"Authorization": f"Bearer {SECRET}"} | {key.replace("_", "-"): value for key, value in headers.items()}
     try:
         connection.request(method, path, body, sent)
@@ -166,9 +166,9 @@ def test_refusals(agent: Agent) -> None:
 
 
 def test_a_slow_request_is_cut_and_holds_up_nobody(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("graven.agent.doors.http.BODY_S_MAX", 0.2)
+    monkeypatch.setattr("graven.agent.doors.http.BODY_S_MAX", 2.0)
     host, _, port = address(agent, "port").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=20) as slow:
+    with socket.create_connection((host, int(port)), timeout=180) as slow:
         head = f"POST /ingest HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SECRET}\r\nContent-Length: 100\r\n\r\n"
         slow.sendall(head.encode() + b"x")
         assert post(agent, "/ingest", EVENT % 1)[0] == 200
@@ -179,7 +179,7 @@ def test_a_connection_that_answers_nothing_is_cut(config: AgentConfig, monkeypat
     monkeypatch.setattr("graven.agent.doors.http.CONNECTION_S_MAX", 0.2)
     with Running(config) as running:
         host, _, port = address(running.agent, "port").rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=20) as slow, contextlib.suppress(ConnectionError):
+        with socket.create_connection((host, int(port)), timeout=180) as slow, contextlib.suppress(ConnectionError):
             for byte in b"POST /ingest HTTP/1.1\r\n":
                 slow.sendall(bytes([byte]))
                 time.sleep(0.05)

@@ -46,7 +46,7 @@ def address(agent: Agent, name: str) -> str:
 
 def connect(agent: Agent, name: str = "ports") -> socket.socket:
     host, _, port = address(agent, name).rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=180)
 
 
 @pytest.fixture
