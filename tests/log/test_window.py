@@ -121,18 +121,16 @@ def test_a_time_survives_a_restart_whatever_the_dates_of_the_files(tmp_path: Pat
 
 @pytest.mark.parametrize(
     "damage",
-    ["truncated header", "magic", "zeros in the middle", "number", "descending", "middle file gone"],
+    ["magic", "zeros in the middle", "number", "descending", "middle file gone"],
 )
 def test_files_that_do_not_fit_are_not_believed_at_all(tmp_path: Path, damage: str) -> None:
     one = window(tmp_path)
     fill(one, ids(0, 2 * HALF + 10))
     one.close()
     size = 2 * HALF + 10
-    first, middle, last = sorted(tmp_path.glob("window.*"))
+    first, middle, _ = sorted(tmp_path.glob("window.*"))
     data = bytearray(middle.read_bytes())
     match damage:
-        case "truncated header":
-            last.write_bytes(last.read_bytes()[:23])
         case "magic":
             first.write_bytes(b"X" + first.read_bytes()[1:])
         case "zeros in the middle":
@@ -152,6 +150,114 @@ def test_files_that_do_not_fit_are_not_believed_at_all(tmp_path: Path, damage: s
     assert len(again) == 0 and list(tmp_path.iterdir()) == []
     fill(again, ids(5, 3))
     assert window(tmp_path).load(100, 0) == 8
+
+
+def announce(one: Window, rows: list[tuple[str, int]], *, now_us: int = 0) -> tuple[list[int], list[int]]:
+    marks, indexes = one.fingerprints(1, [event_id for event_id, _ in rows]), [index for _, index in rows]
+    one.announce(marks, indexes, now_us, size=indexes[-1] + 1)
+    return marks, indexes
+
+
+def test_what_is_announced_is_remembered_when_it_came(tmp_path: Path) -> None:
+    """The same bytes on disk as without an announcement, written before and not again."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    files = RecordingFiles(tmp_path)
+    one, other = window(tmp_path / "a", files=files), window(tmp_path / "b")
+    for start in range(0, 3 * HALF, 64):
+        rows = ids(start, 64)
+        marks, indexes = announce(one, rows)
+        assert found(one, f"id {start}") == []
+        writes = len(files.steps)
+        one.add(marks, indexes, 0, size=start + 64)
+        one.flush()
+        assert len(files.steps) == writes
+        fill(other, rows)
+    data = [[path.read_bytes() for path in sorted((tmp_path / name).glob("window.*"))] for name in "ab"]
+    assert data[0] == data[1]
+
+
+@pytest.mark.parametrize("then", ["killed", "less", "more", "nothing", "too many"])
+def test_what_was_announced_and_never_came_is_passed_over(tmp_path: Path, then: str) -> None:
+    one = window(tmp_path)
+    fill(one, ids(0, 100))
+    announce(one, ids(100, 50))
+    size = 100
+    if then in ("less", "more", "too many"):
+        count = {"less": 3, "more": 200, "too many": 5 * HALF}[then]
+        rows = [(f"other {number}", number) for number in range(100, 100 + count)]
+        marks, indexes = announce(one, rows)
+        one.add(marks, indexes, 0, size=100 + count)
+        one.flush()
+        size += count
+    elif then == "nothing":
+        one.announce([], [], 0, size=101)
+        one.add([], [], 0, size=101)
+        one.flush()
+        size += 1
+    again = window(tmp_path)
+    assert again.load(size, 0) == (100 if then == "nothing" else size)
+    assert found(again, "id 100") == [] and len(again) == len(one)
+    if then != "too many":
+        assert found(again, "id 99") == [99]
+    if size > 101:
+        assert found(again, f"other {size - 1}") == [size - 1]
+    fill(again, [("last", size)])
+    again.close()
+    assert window(tmp_path).load(size + 1, 0) == size + 1
+
+
+def test_a_block_that_crosses_the_end_of_a_generation_is_announced_whole(tmp_path: Path) -> None:
+    """It goes a little beyond; what is larger than the table waits for `flush`."""
+    one = window(tmp_path)
+    fill(one, ids(0, HALF - 10))
+    announce(one, ids(HALF - 10, 300))
+    assert window(tmp_path).load(HALF + 290, 0) == HALF + 290
+    assert len(list(tmp_path.glob("window.*"))) == 1
+    marks, indexes = announce(one, ids(HALF - 10, 300))
+    one.add(marks, indexes, 0, size=HALF + 290)
+    one.flush()
+    announce(one, ids(HALF + 290, 20))
+    assert len(list(tmp_path.glob("window.*"))) == 2
+    again = window(tmp_path)
+    assert again.load(HALF + 310, 0) == HALF + 310
+    for number in (0, HALF - 11, HALF, HALF + 289, HALF + 309):
+        assert found(again, f"id {number}") == [number]
+
+
+def test_a_disk_that_is_full_leaves_it_to_the_next_write(tmp_path: Path) -> None:
+    refuse = [False]
+
+    def before(step: Step) -> None:
+        if refuse[0] and step.kind in ("write", "create", "truncate"):
+            raise OSError(errno.ENOSPC, "full")
+
+    one = window(tmp_path, files=RecordingFiles(tmp_path, before))
+    fill(one, ids(0, 10))
+    refuse[0] = True
+    marks, indexes = announce(one, ids(10, 10))
+    one.add(marks, indexes, 0, size=20)
+    one.flush()
+    refuse[0] = False
+    marks, indexes = announce(one, ids(20, 10))
+    assert window(tmp_path).load(30, 0) == 30
+    one.add(marks, indexes, 0, size=30)
+    assert found(one, "id 15") == [15] and found(one, "id 25") == [25]
+
+
+@pytest.mark.parametrize("length", [0, 23])
+def test_a_file_that_was_just_being_begun_covers_nothing(tmp_path: Path, length: int) -> None:
+    """The others are believed: ids that stand beside their events are nowhere else."""
+    one = window(tmp_path)
+    fill(one, ids(0, 2 * HALF + 10))
+    one.close()
+    last = sorted(tmp_path.glob("window.*"))[-1]
+    last.write_bytes(last.read_bytes()[:length])
+    again = window(tmp_path)
+    assert again.load(2 * HALF + 10, 0) == 2 * HALF
+    fill(again, ids(2 * HALF, 10))
+    again.close()
+    assert window(tmp_path).load(2 * HALF + 10, 0) == 2 * HALF + 10
 
 
 @pytest.mark.parametrize("gone", [[0], [1], [2], [0, 1], [1, 2], [0, 2]])

@@ -155,13 +155,10 @@ class Ground:
         print(f"sent {sent}, stored {len(arrived)}, twice {runs(doubled)}, missing {runs(missing)}, {took_s:.1f} s")
         return Verdict(arrived, doubled, missing)
 
-    def check_each_once(self, sent: int, *, gap: int = 0) -> None:
-        """Every event of the sender's, once, in a log that verifies. `gap`: so many, one request's, may be twice where
-        ids stand beside events: those that were durable and not noted yet when the server was killed (docs/senders.md).
-        """
+    def check_each_once(self, sent: int) -> None:
+        """Every event of the sender's, once, in a log that verifies."""
         verdict = self.judge(sent)
-        assert verdict.missing == []
-        assert len(verdict.doubled) <= gap and len(runs(verdict.doubled)) <= 1, runs(verdict.doubled)
+        assert (verdict.missing, runs(verdict.doubled)) == ([], [])
 
     def wait_for_all(self, sent: int) -> None:
         """Until all of them are in the log."""

@@ -170,7 +170,7 @@ def test_rsyslog_over_bulk_loses_and_doubles_nothing(ground: Ground) -> None:
     sender = Rsyslog(ground, action, before=before, persist=0)
     write_through_breaks(ground, sender, [ground.kill_server, lambda: ground.http.down(1), sender.kill])
     ground.wait_for_all(COUNT)
-    ground.check_each_once(COUNT, gap=128)  # a batch of rsyslog's
+    ground.check_each_once(COUNT)
 
 
 def break_of(ground: Ground, sender: Rsyslog | SyslogNg, wire: Wire, which: str) -> Callable[[], None]:

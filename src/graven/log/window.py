@@ -5,10 +5,11 @@ the stored event and compares, so a collision costs a read and never a record. T
 
 Memory and disk have the same shape: generations of half the window each. Three at most are held (so between one and
 one and a half windows); each is an open-addressing table of fingerprints beside a list of indexes, and a file in
-`state/` of 16-byte records, appended behind each frame, in a group with a checksum, and synced only when the next
-generation begins: a group that a loss of power tore ends its file. After a crash what the files lack is read again from
-the journal, but for ids that stand beside their events. The files may be deleted, or turn out damaged: the window is
-then rebuilt from the journal's last events. A record without an id says that the events up to its index brought none.
+`state/` of 16-byte records, in a group with a checksum before each frame, and synced only when the next generation
+begins: a group that a loss of power tore ends its file, and so does one whose frame never came. After a crash what the
+files lack is read again from the journal, but for ids that stand beside their events. The files may be deleted, or turn
+out damaged: the window is then rebuilt from the journal's last events. A record without an id says that the events up
+to its index brought none.
 """
 
 import contextlib
@@ -52,12 +53,20 @@ class _Generation:
     file: File | None = None
     written: int = 0
     end_bytes: int = _HEADER.size
+    ahead_count: int = 0
+    ahead_bytes: int = 0
+    """Of the group that was announced and stands behind `end_bytes`; 0 without one."""
 
     def __post_init__(self) -> None:
         size = 1024
         while size < 2 * self.capacity:
             size *= 2
         self.slots = array("I", bytes(4 * size))
+
+    @property
+    def room_max(self) -> int:
+        """How many ids its table takes: a block is not torn in two for being a little more than the capacity."""
+        return len(self.slots) // 4 * 3
 
 
 class Window:
@@ -125,22 +134,42 @@ class Window:
                 at = (at + 1) & mask
         return found
 
+    def announce(self, fingerprints: Sequence[int], indexes: Sequence[int], now_us: int, *, size: int) -> None:
+        """Write what `add` is to be told of a block that is written next; the same words as there.
+
+        So a process that is killed between the two leaves records of events that are not there, which a start passes
+        over, and never an event whose id nobody noted. Where the block fails, nothing is remembered. What cannot be
+        written, or is more than the table of a generation has room for, is left to `flush`.
+        """
+        fingerprints, indexes, _ = self._rows(fingerprints, indexes, size)
+        self.flush()
+        generation = self._generations[-1]
+        if len(generation.indexes) >= generation.capacity:
+            generation = self._roll()
+        held = len(generation.indexes)
+        if not indexes or generation.written != held or held + len(indexes) > generation.room_max:
+            return
+        with contextlib.suppress(OSError):
+            if not held:
+                generation.first_us = now_us
+            if generation.file is None:
+                generation.file = self._open(generation)
+            group = _encode_group(generation.end_bytes, array("Q", fingerprints), array("Q", indexes))
+            generation.file.write_at(generation.end_bytes, group)
+            generation.ahead_count, generation.ahead_bytes = len(indexes), len(group)
+
     def add(self, fingerprints: Sequence[int], indexes: Sequence[int], now_us: int, *, size: int) -> None:
-        """Remember ids of a committed block, each with its event's index; `flush` writes them.
+        """Remember ids of a block that was written, each with its event's index; `flush` writes what was not announced.
 
         The caller leaves out what would be more than `CANDIDATES_MAX` of one fingerprint. `size` is the log's after the
         block.
         """
-        if indexes:
-            self._covered = indexes[-1] + 1
-        if size - self._covered >= CURSOR_ENTRIES:
-            fingerprints, indexes = [*fingerprints, _NO_ID], [*indexes, size - 1]
-            self._covered = size
+        fingerprints, indexes, self._covered = self._rows(fingerprints, indexes, size)
         at = 0
         while at < len(indexes):
             generation = self._generations[-1]
-            room = generation.capacity - len(generation.indexes)
-            if not room:
+            room = generation.ahead_count or generation.capacity - len(generation.indexes)
+            if room <= 0:
                 generation = self._roll()
                 room = generation.capacity
             if not len(generation.indexes):
@@ -171,7 +200,11 @@ class Window:
         loaded: list[_Generation] = []
         after = -1
         whole = True
-        for path in sorted(self._state.glob("window.*")):
+        paths = sorted(self._state.glob("window.*"))
+        if paths and paths[-1].stat().st_size < _HEADER.size:  # it was being begun
+            with contextlib.suppress(OSError):
+                self._files.remove(str(paths.pop()))
+        for path in paths:
             found = self._load_one(path, after, size)
             if found is None or not whole or (loaded and found[0].number != loaded[-1].number + 1):
                 return 0
@@ -207,6 +240,23 @@ class Window:
                 generation.file.close()
                 generation.file = None
 
+    def _rows(
+        self, fingerprints: Sequence[int], indexes: Sequence[int], size: int
+    ) -> tuple[Sequence[int], Sequence[int], int]:
+        """The records of a block, with one that says how far there are none if that is far; what they cover."""
+        covered = indexes[-1] + 1 if indexes else self._covered
+        if size - covered < CURSOR_ENTRIES:
+            return fingerprints, indexes, covered
+        return [*fingerprints, _NO_ID], [*indexes, size - 1], size
+
+    def _take_back(self, generation: _Generation) -> None:
+        """Cut off what was announced and never came. Where that fails, it is written over, or passed over."""
+        if generation.ahead_count:
+            generation.ahead_count = generation.ahead_bytes = 0
+            if generation.file is not None:
+                with contextlib.suppress(OSError):
+                    generation.file.truncate(generation.end_bytes)
+
     def _roll(self) -> _Generation:
         """Begin the next generation. The last one is made durable first: a crash leaves no hole between two."""
         self.flush()
@@ -238,6 +288,10 @@ class Window:
     def _write(self) -> None:
         for generation in self._generations:
             count = len(generation.indexes)
+            if generation.ahead_count and generation.ahead_count == count - generation.written:
+                generation.written, generation.end_bytes = count, generation.end_bytes + generation.ahead_bytes
+                generation.ahead_count = generation.ahead_bytes = 0
+            self._take_back(generation)
             if generation.written == count:
                 continue
             new = slice(generation.written, count)
@@ -277,7 +331,8 @@ class Window:
             fingerprints, indexes = group
             if not (after < indexes[0] and all(map(lt, indexes, indexes[1:]))):
                 return None
-            if indexes[-1] >= size or len(generation.indexes) + len(indexes) > self._half:
+            held = len(generation.indexes)
+            if indexes[-1] >= size or held >= self._half or held + len(indexes) > generation.room_max:
                 break
             _insert(generation, fingerprints, indexes)
             generation.end_bytes += _GROUP.size + _RECORD_SIZE * len(indexes)

@@ -282,7 +282,11 @@ class Writer:
         return answers
 
     def _append(self, plan: Plan, *, is_alone: bool) -> Built:
-        """One durable frame. Nothing of the state changes unless it is. If nobody else waits, its receipt is begun."""
+        """One durable frame. Nothing of the state changes unless it is. If nobody else waits, its receipt is begun.
+
+        The window's records go to their file before the frame to its own: whenever the process is killed, no event is
+        in the journal whose id nobody noted. One that stands beside its event could not be read from there again.
+        """
         state, limits, now_us = self.state, self._limits, self._clock.now_us()
         state.segment.make_ready(
             set(plan.classes), state.tail.range, now_us,
@@ -292,16 +296,13 @@ class Writer:
         extended, completed = state.tail.range.extend(built.leaves)
         root = extended.root()
         data = frame.encode_block(start=plan.start, count=len(plan.events), root=root, sections=built.sections)
+        state.window.announce(plan.fingerprints, plan.indexes, now_us, size=extended.size)
         state.segment.append(data, plan.start, partial(self._meanwhile, plan, extended.size, root, now_us, is_alone))
         self._committed(plan, built, extended, root, completed)
         return built
 
     def _meanwhile(self, plan: Plan, size: int, root: bytes, now_us: int, is_alone: bool) -> None:
-        """Between a frame's write and its sync.
-
-        The window's records come right behind the frame: a process that is killed leaves both, and an id that stands
-        beside its event could not be read from the journal again.
-        """
+        """Between a frame's write and its sync."""
         self.state.window.add(plan.fingerprints, plan.indexes, now_us, size=size)
         self.state.window.flush()
         if is_alone:
