@@ -18,7 +18,7 @@ from graven.witness.witness import make_witness
 from witness.running import InThread
 
 ORIGIN = "example.com/witnessed"
-DEADLINE_MS = 1_500
+DEADLINE_MS = 60_000
 
 
 @dataclass
@@ -112,7 +112,7 @@ def witnessed(host: Host, serving: Sequence[str] | None = None, quorum: str = "2
         yield host
 
 
-def until(what: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(what: Callable[[], bool], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "it did not happen"

@@ -80,6 +80,6 @@ def test_the_shell_script_reads_evidence_that_carries_anchors(tmp_path: Path) ->
         vkey = format_vkey(log.keys[0])
     (tmp_path / "evidence.json").write_bytes(evidence)
     done = subprocess.run(
-        ["bash", SCRIPT, "evidence.json", vkey], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        ["bash", SCRIPT, "evidence.json", vkey], cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0 and f"proved   index {index} of" in done.stdout, done.stdout + done.stderr

@@ -15,7 +15,7 @@ CALL = "import sys; from graven.cli import graven; graven.main(sys.argv[1:])"
 
 
 def graven(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-c", CALL, *words], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", CALL, *words], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

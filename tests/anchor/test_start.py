@@ -47,7 +47,7 @@ def test_a_whole_host_rolled_back_is_caught_by_a_witness_and_signs_nothing(tmp_p
         words = ["serve", "--dir", str(host.directory), "--listen", "127.0.0.1:0"]
         words += ["--witness-policy", str(host.policy_path)]
         call = "import sys; from graven.cli import graven; graven.main(sys.argv[1:])"
-        done = subprocess.run([sys.executable, "-c", call, *words], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", call, *words], capture_output=True, text=True, timeout=180)
         assert done.returncode == 3 and "rolled back together" in done.stderr and "listening" not in done.stdout
         assert (host.shown, host.signed) == (shown, signed)
         with pytest.raises(Broken, match="rolled back"):  # no policy named: the one the log keeps is asked
@@ -132,7 +132,7 @@ def test_a_server_waits_for_its_witnesses_and_stops_when_told(tmp_path: Path) ->
     assert server.stderr is not None and server.stdout is not None
     assert "waiting for witnesses" in server.stderr.readline()
     server.terminate()
-    out, _ = server.communicate(timeout=30)
+    out, _ = server.communicate(timeout=180)
     assert server.returncode == 0 and out == "" and host.signed == signed
 
 

@@ -101,5 +101,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Whole or not at all: somebody may be following."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    new = path.with_suffix(".new")
+    new.write_bytes(data)
+    new.replace(path)

@@ -33,7 +33,7 @@ def url(tmp_path: Path) -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().removeprefix("listening on ").strip()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(90) == 0
 
 
 def test_the_copy_is_a_published_log(url: str, tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_the_copy_is_a_published_log(url: str, tmp_path: Path) -> None:
         found = follower.round()
     assert (found.exit_code, found.peers_agreed) == (0, 1)
 
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=180)
 
     def ask(path: str, method: str = "GET") -> tuple[int, bytes, str | None]:
         connection.request(method, path)

@@ -284,5 +284,5 @@ def test_it_serves_as_a_process_of_its_own(tmp_path: Path) -> None:
         assert signer.sign_checkpoint(Checkpoint(ORIGIN, 3, root_of(LEAVES[:3])), 1)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=180)
     assert process.returncode == 0 and not path.exists()

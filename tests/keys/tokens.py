@@ -55,4 +55,4 @@ class Token:
     def add(self, label: str) -> None:
         """Another token beside this one."""
         words = ["--init-token", "--free", "--label", label, "--so-pin", "87654321", "--pin", PIN]
-        subprocess.run(["softhsm2-util", *words], check=True, capture_output=True, timeout=30)
+        subprocess.run(["softhsm2-util", *words], check=True, capture_output=True, timeout=180)

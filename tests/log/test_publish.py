@@ -109,7 +109,7 @@ def test_waiting_for_a_checkpoint(directory: Path) -> None:
             log.commit(Teller(log).batch((None, "x")), wait="published", timeout_s=0.01)
         later = threading.Timer(0.05, log.publish)
         later.start()
-        shown = log.publisher.wait(6, 10)
+        shown = log.publisher.wait(6, 90)
         later.join()
         assert shown is not None and shown.checkpoint.size == 6
 
@@ -117,7 +117,7 @@ def test_waiting_for_a_checkpoint(directory: Path) -> None:
 def test_the_thread_publishes_by_itself(tmp_path: Path) -> None:
     config = msgspec.structs.replace(small_config(), publish=PublishConfig(interval_ms=10))
     with Log.open(make_log(tmp_path, config=config), clock=FixedClock(START_US)) as log:
-        answer = log.commit(Teller(log).batch((None, "x")), wait="published", timeout_s=20)
+        answer = log.commit(Teller(log).batch((None, "x")), wait="published", timeout_s=90)
         assert log.published.checkpoint.size >= answer.size
 
 

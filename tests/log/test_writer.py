@@ -50,11 +50,11 @@ def in_one_group(log: Log, files: RecordingFiles, *, more: bool = True) -> Itera
     def before(step: Step) -> None:
         if step.kind == "sync" and "log/journal" in step.path and not go.is_set():
             held.set()
-            assert go.wait(10)
+            assert go.wait(90)
 
     files.before = before
     log.submit(batch((None, "the first holds the writer")), answers.append)
-    assert held.wait(10)
+    assert held.wait(90)
     yield answers
     go.set()
     wait_for(lambda: log.writer.queued == (0, 0))
@@ -158,11 +158,11 @@ def test_hashes_that_collide_cost_a_read_and_never_a_record(directory: Path, mon
 def test_many_conflicts_on_one_id_stay_cheap(directory: Path) -> None:
     """Each is compared with a few of the first, or one producer could hold the writer for hours."""
     with open_log(directory) as log:
-        started = time.monotonic()
+        started_s = time.process_time()
         for turn in range(2):
             answer = log.commit(batch(*(("a", f"{turn} {number}") for number in range(10_000))))
             assert answer.accepted == 10_000
-        assert time.monotonic() - started < 20
+        assert time.process_time() - started_s < 60  # of computing, however busy the machine is
         assert log.size == 1 + 2 * 2 * 10_000 - 1  # every one but the first is named by a note
         assert len(log.writer.state.window) <= CANDIDATES_MAX + 2  # and two that say how far was seen
         assert log.commit(batch(("a", "0 3"))).duplicates == ((0, 4),)
@@ -336,13 +336,13 @@ def test_a_callback_that_raises_stops_the_writer_and_hides_no_answer(directory: 
         def before(step: Step) -> None:
             if step.kind == "sync" and "log/journal" in step.path and not go.is_set():
                 held.set()
-                assert go.wait(10)
+                assert go.wait(90)
 
         files.before = before
         answers: list[Answer] = []
         told = threading.Event()
         log.submit(batch((None, "holds")), answers.append)
-        assert held.wait(10)
+        assert held.wait(90)
         log.submit(batch((None, "bad")), bad)
 
         def good(answer: Answer) -> None:
@@ -351,7 +351,7 @@ def test_a_callback_that_raises_stops_the_writer_and_hides_no_answer(directory: 
 
         log.submit(batch((None, "good")), good)
         go.set()
-        assert told.wait(10)
+        assert told.wait(90)
         assert committed(answers[1]).first_index == 3
         wait_for(lambda: log.writer.error is not None)
         with pytest.raises(Broken, match="could not be delivered"):
@@ -361,26 +361,30 @@ def test_a_callback_that_raises_stops_the_writer_and_hides_no_answer(directory: 
 
 
 def test_no_thread_outlives_the_log(directory: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
+
+    def new() -> int:
+        return len(set(threading.enumerate()) - before)  # others' threads may end meanwhile
+
     files = RecordingFiles(directory.parent)
     with Log.open(directory, clock=FixedClock(START_US), files=files) as log:
-        assert threading.active_count() == before + 2
-    assert threading.active_count() == before
+        assert new() == 2
+    assert new() == 0
     with Log.open(directory, clock=FixedClock(START_US), files=files) as log:  # the writer fails
         fail_at(files, "log/journal")
         with pytest.raises(Broken):
             Teller(log).append((None, "x"))
-    assert threading.active_count() == before
+    assert new() == 0
     files.before = None
     with pytest.raises(Broken), Log.open(directory, clock=FixedClock(START_US), files=files) as log:
         fail_at(files, "log/log")  # the publisher fails, at the latest when the log is closed
         Teller(log).append((None, "x"))
-    assert threading.active_count() == before
+    assert new() == 0
     files.before = None
     fail_at(files, "log/journal")
     with pytest.raises(Broken):  # opening fails
         Log.open(directory, clock=FixedClock(START_US), files=files, serve=True)
-    assert threading.active_count() == before
+    assert new() == 0
     with open_log(directory):  # and the lock was let go of each time
         pass
 
@@ -401,13 +405,14 @@ def test_a_publisher_that_fails_stops_the_intake(directory: Path) -> None:
         with in_one_group(log, files, more=False):
             log.submit(batch((None, "waits")), answers.append)
             log.publisher.on_failure(Broken("no more checkpoints"))
+        wait_for(lambda: bool(answers))
         assert [str(answer) for answer in answers] == ["no more checkpoints"]
         with pytest.raises(Broken, match="no more checkpoints"):
             Teller(log).append((None, "y"))
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

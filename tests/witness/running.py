@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from graven.witness.serve import Running, serve
 
-STARTED_S_MAX = 20.0
+STARTED_S_MAX = 90.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def post(url: str, body: bytes, connection: http.client.HTTPConnection | None = 
 def ask(
     url: str, method: str, path: str, body: bytes | None = None, connection: http.client.HTTPConnection | None = None
 ) -> Got:
-    connection_ = connection or http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection_ = connection or http.client.HTTPConnection(urlsplit(url).netloc, timeout=180)
     try:
         connection_.request(method, path, body)
         answer = connection_.getresponse()

@@ -77,7 +77,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_log_and_client_of_another_make(python: str, tmp_path: Path) -> None:
     def log_side(url: str, witness: str) -> str:
         words = [python, "-c", LOG_SIDE, url, witness, ORIGIN]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

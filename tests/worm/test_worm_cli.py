@@ -184,18 +184,24 @@ class _Served:
         self.url = line.split()[-1]
 
     def metrics(self) -> dict[str, float]:
-        text = urllib.request.urlopen(f"{self.url}/metrics", timeout=10).read().decode()
+        text = urllib.request.urlopen(f"{self.url}/metrics", timeout=180).read().decode()
         return {name: float(value) for name, value in re.findall(r"^(graven_worm_\w+) (\S+)$", text, re.MULTILINE)}
+
+    def followers(self) -> set[int]:
+        """The processes that follow for it."""
+        words = ["pgrep", "-P", str(self.process.pid), "-f", "worm follow"]
+        found = subprocess.run(words, capture_output=True, text=True, check=False)
+        return {int(pid) for pid in found.stdout.split()}
 
     def stop(self) -> str:
         self.process.send_signal(signal.SIGTERM)
-        _, said = self.process.communicate(timeout=60)
+        _, said = self.process.communicate(timeout=180)
         assert self.process.returncode == 0, said
         return said
 
 
 def _until(good: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 120
     while not good():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -209,12 +215,9 @@ def test_a_server_copies_by_itself_to_its_last_event(tmp_path: Path) -> None:
         _until(lambda: served.metrics().get("graven_worm_lag_events") == 0)
         found = answer("status", "--dir", directory)["worm"]
         assert found["store"].startswith("file://") and found["trouble"] is None
-        follower = int(subprocess.run(
-            ["pgrep", "-P", str(served.process.pid), "-f", "worm follow"], capture_output=True, text=True, check=True,
-        ).stdout.split()[0])  # fmt: skip
+        (follower,) = served.followers()
         os.kill(follower, signal.SIGKILL)
-        _until(lambda: subprocess.run(["pgrep", "-P", str(served.process.pid), "-f", "worm follow"],
-                                      capture_output=True, check=False).returncode == 0)  # fmt: skip
+        _until(lambda: bool(served.followers() - {follower}))
     finally:
         said = served.stop()
     assert "the follower of the copy died" in said
@@ -246,7 +249,7 @@ def test_an_alarm_is_an_event_of_the_log(tmp_path: Path) -> None:
     served = _Served(directory)
     try:
         _until(lambda: bool(acts_of(directory, "graven.worm.alarm")))
-        assert served.metrics()["graven_worm_alarms"] == 1
+        _until(lambda: served.metrics()["graven_worm_alarms"] == 1)
     finally:
         served.stop()
     ((_, data),) = acts_of(directory, "graven.worm.alarm")

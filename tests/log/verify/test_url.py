@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from lab.http import answering
+from lab.ports import free_port
 
 from graven.core.errors import BadInput
 from graven.demo.forgery import rewrite_history
@@ -142,9 +143,7 @@ def test_everything_wrong_is_collected(log: Tampered) -> None:
 
 
 def test_a_server_that_is_not_there(whole: Tampered) -> None:
-    with answering(partial(Files, directory=str(whole.directory))) as base:
-        pass
-    report = verify_url(base, keys=whole.keys)
+    report = verify_url(f"http://127.0.0.1:{free_port()}", keys=whole.keys)
     assert (report.exit_code, report.size) == (3, 0)
 
 
@@ -169,7 +168,7 @@ class Dripping(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         with suppress(OSError):  # the other side goes
-            for _ in range(1_200):
+            while True:
                 self.wfile.write(b"x")
                 self.wfile.flush()
                 time.sleep(0.05)
@@ -181,11 +180,9 @@ class Dripping(BaseHTTPRequestHandler):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_server_that_drips(whole: Tampered, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site, "ANSWER_TIMEOUT_S", 0.2)
-    started = time.monotonic()
     with answering(Dripping) as base:
-        report = verify_url(base, keys=whole.keys)
+        report = verify_url(base, keys=whole.keys)  # it would never end by itself
     assert report.exit_code == 3
-    assert time.monotonic() - started < 30
 
 
 class Endless(BaseHTTPRequestHandler):
