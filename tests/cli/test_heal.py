@@ -324,7 +324,7 @@ def test_a_copy_that_ends_before_its_own_heal_is_said(run: Run, disaster: str) -
 def unsaid(run: Run) -> Iterator[None]:
     """Restored in a process that dies before it opens the log."""
     code = (
-        "import os, graven.cli.restore as r\n"
+        "import os, graven.cli.restoring as r\n"
         "r.Log = type('Dead', (), {'open': staticmethod(lambda *a, **k: os._exit(9))})\n"
         "from graven.cli import graven\n"
         "graven.main(['restore', 'copy', '--dir', 'log', '--kit', 'kit', '--mirror', 'auditor'])\n"

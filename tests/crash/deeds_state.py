@@ -61,7 +61,7 @@ def copy_act(root: Path, files: RecordingFiles) -> None:
         source.write_bytes(data)  # a segment of the log, whose bytes last
         store.put(name, Part(source, 0, len(data)) if name.endswith(".seg") else data, until_s=UNTIL_S)
         files.promise(name)
-        set_immutable_off(root)
+        unlock(root / "copies")
 
 
 def copy_judge(root: Path, files: RecordingFiles, promised: Promised) -> None:
@@ -83,13 +83,13 @@ def copy_judge(root: Path, files: RecordingFiles, promised: Promised) -> None:
         store.extend(version, UNTIL_S)
         held = store.lock(version)
         assert held is not None and held.until_s == UNTIL_S
-        set_immutable_off(root)
+        unlock(root / "copies")
         files.promise(name)
 
 
-def set_immutable_off(root: Path) -> None:
-    """So that the case's directory can be removed."""
-    for path in (root / "copies").rglob("*"):
+def unlock(folder: Path) -> None:
+    """So that the files of a copy can be removed."""
+    for path in folder.rglob("*"):
         if path.is_file():
             try:
                 set_immutable(path, on=False)

@@ -178,7 +178,7 @@ class Disk:
                 del folder.now[name]
             case "mkdir":
                 folder, name = self._parent(step.path)
-                folder.now.setdefault(name, _DirectoryNode())  # an empty one may have been removed past the record
+                folder.now[name] = _DirectoryNode()  # one that was there has been removed past the record
             case "sync_dir":
                 found = self._find(step.path)
                 assert isinstance(found, _DirectoryNode)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from crash import deeds_agent, deeds_keys, deeds_outside, deeds_state
+from crash import deeds_agent, deeds_keys, deeds_outside, deeds_restore, deeds_state
 from crash.deeds import crash_each, fail_each
 
-DEEDS = {**deeds_agent.DEEDS, **deeds_keys.DEEDS, **deeds_outside.DEEDS, **deeds_state.DEEDS}
+DEEDS = {**deeds_agent.DEEDS, **deeds_keys.DEEDS, **deeds_outside.DEEDS, **deeds_state.DEEDS, **deeds_restore.DEEDS}
 
 each = pytest.mark.parametrize("name", DEEDS)
 

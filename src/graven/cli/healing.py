@@ -14,7 +14,7 @@ from graven.core.handover import Tenures
 from graven.core.merkle import EMPTY_ROOT, compact_range_at
 from graven.core.note import MAX_NOTE_BYTES
 from graven.core.tile import tile_nodes
-from graven.journal.files import LocalFiles
+from graven.journal.files import Files
 from graven.keys.keyring import Keyring
 from graven.keys.signature import verify_signature
 from graven.keys.signer import LogSigner, Signer
@@ -99,7 +99,7 @@ def check_signer(signer: Signer, newest: Seen) -> None:
 
 def heal_directory(
     building: Path, config: Config, keyring: Keyring, signer: Signer, seen: Sequence[Seen],
-    mirrors: Sequence[tuple[str, Site]], progress: Callable[[int], None],
+    mirrors: Sequence[tuple[str, Site]], files: Files, progress: Callable[[int], None],
 ) -> Healed:  # fmt: skip
     """Heal the log in `building` up to the newest of `seen`, and verify all of it with the keyring.
 
@@ -109,7 +109,7 @@ def heal_directory(
     check_signer(signer, seen[-1])
     healed = heal(
         building, keyring, newest, _fetch_from(mirrors), classes=class_names(config),
-        now_us=SystemClock().now_us(), files=LocalFiles(), progress=progress,
+        now_us=SystemClock().now_us(), files=files, progress=progress,
     )  # fmt: skip
     nodes = tile_nodes(disk_fetch(building / "log"), newest.checkpoint.size)
     for one in seen:

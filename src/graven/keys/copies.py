@@ -12,6 +12,8 @@ import contextlib
 import fcntl
 import logging
 import os
+import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -191,10 +193,10 @@ def require_private_directory(directory: str) -> None:
 
 
 def install(files: Files, directory: str, contents: dict[str, bytes]) -> None:
-    """Make a keyring directory from its files: `keyring.json` last, so that a directory without it is not a keyring.
+    """Make a keyring directory from its files, under a name that ends in `.new`, and give it its own at the end.
 
-    After the return all of it is durable. A crash before leaves a directory that opens as nothing and can be removed.
-    Raises BadInput if the directory exists, Broken if the disk fails.
+    After the return all of it is durable. A crash before leaves at most that other directory, which holds keys and can
+    be removed; the call is made again. Raises BadInput if the directory exists, Broken if the disk fails.
     """
     if Path(directory).exists():
         raise BadInput(
@@ -202,14 +204,18 @@ def install(files: Files, directory: str, contents: dict[str, bytes]) -> None:
             place=directory,
             mend="choose another place, or remove it yourself if you are sure",
         )
+    building = f"{directory}.{secrets.token_hex(4)}.new"  # nobody else's name: what is there is never removed
     with broken_if_unreachable(directory):
-        files.mkdir(directory, 0o700)
-        files.mkdir(f"{directory}/{DATA_DIRECTORY}", 0o700)
-        for name, data in contents.items():
-            if name != KEYRING_FILE:
-                write_atomic(files, f"{directory}/{name}", data, sync=False)
-        files.sync_all(directory)
-        write_atomic(files, f"{directory}/{KEYRING_FILE}", contents[KEYRING_FILE])
+        try:
+            files.mkdir(building, 0o700)
+            files.mkdir(f"{building}/{DATA_DIRECTORY}", 0o700)
+            for name, data in contents.items():
+                write_atomic(files, f"{building}/{name}", data, sync=False)
+            files.sync_all(building)
+            files.rename(building, directory)
+        except OSError:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
         files.sync_dir(str(Path(directory).parent))
 
 
