@@ -20,6 +20,7 @@ from crash.story import ORIGIN, SEGMENT_AGE_US, START_US, Teller, small_config
 from graven.app import Log, create_log, open_view
 from graven.core.errors import BadInput, Broken, Busy, GravenError
 from graven.runtime.clock import FixedClock
+from mounting import mounted
 
 AFTER_US = START_US + 400_000_000
 
@@ -264,20 +265,6 @@ def test_a_failed_init_leaves_nothing(tmp_path: Path) -> None:
             assert number > 50
             return
     pytest.fail("init never ended")
-
-
-@contextlib.contextmanager
-def mounted(place: Path, *arguments: str) -> Iterator[None]:
-    """A file system mounted for a while; skips the test where that is not allowed."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root may mount")
-    done = subprocess.run(["mount", *arguments, str(place)], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"mounting is not possible here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def test_a_small_disk_that_fills_up(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,11 +62,13 @@ class InThread:
 
 
 class InProcess:
-    """`graven witness serve`, as people run it. `code` runs in the process before the command does."""
+    """`graven witness serve`, as people run it. `code` runs in the process before the command does; `under`: the
+    command it is run by.
+    """
 
-    def __init__(self, directory: Path, code: str = "") -> None:
+    def __init__(self, directory: Path, code: str = "", under: Sequence[str] = ()) -> None:
         call = f"import sys\n{code}\nfrom graven.cli import graven\ngraven.main(sys.argv[1:])"
-        words = [sys.executable, "-c", call, "witness", "serve", str(directory), "--listen", "127.0.0.1:0"]
+        words = [*under, sys.executable, "-c", call, "witness", "serve", str(directory), "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": ""}
         )

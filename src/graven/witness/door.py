@@ -4,7 +4,7 @@
     GET  /<hex SHA-256 of the origin>/checkpoint  200, 404
 
     408  a body that takes more than 10 s            413  a body of more than 512 KiB
-    429  a log that grows too often                  503  the store is held by another process
+    429  a log that grows too often                  503  the store is held by another process, or its disk is full
     500  nothing was cosigned; after a failure of the disk the witness stops
 
 One thread does the work, one request after the other: what takes the time is the disk, and each answer waits for it.
@@ -37,6 +37,7 @@ class Door:
     def __init__(self, witness: Witness, failed: Callable[[Broken], None]) -> None:
         self._witness, self._failed = witness, failed
         self._broken = False
+        self._refusing = ""
         self._thread = ThreadPoolExecutor(1, "witness")
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -87,8 +88,13 @@ class Door:
             if self._broken:
                 return Answer(500, b"the witness failed; nothing was cosigned\n")
             try:
-                return do()
+                answer = do()
+                self._refusing = ""
+                return answer
             except Busy as error:
+                if error.what != self._refusing:  # told once, until something is answered again
+                    logger.error("nothing is answered", extra={"fields": {"why": str(error)}})
+                self._refusing = error.what
                 return Answer(503, f"{error.what}\n".encode())
             except Broken:
                 self._broken = True

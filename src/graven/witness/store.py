@@ -6,8 +6,12 @@
 
 Write-ahead log with `synchronous = FULL`: when a commit returns, the row survives a loss of power. (In SQLite's older
 rollback mode FULL does not sync the directory after a commit, so the last commit may come undone.) Check and write are
-one IMMEDIATE transaction, so they are atomic between processes, too. An error of the disk is never tried again: it
-raises Broken, and whoever serves must stop, for what the disk holds is no longer known.
+one IMMEDIATE transaction, so they are atomic between processes, too.
+
+A full disk is no harm: what did not fit is rolled back, Busy says so, and there may be space later. Any other error of
+the disk is never tried again: it raises Broken, and whoever serves must stop, for what the disk holds is no longer
+known. The next opening writes what stands in the write-ahead log to the database and syncs that, so it goes on from
+what it reads, whatever a sync that failed before left only in memory.
 """
 
 import sqlite3
@@ -130,8 +134,8 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, one at a time, durable after the block. Raises Busy when another process holds it too long,
-        Broken when the disk fails.
+        """All or nothing, one at a time, durable after the block. Raises Busy when another process holds it too long or
+        the disk is full, Broken when the disk fails.
         """
         with self._mapped():
             self._base.execute("BEGIN IMMEDIATE")
@@ -147,6 +151,8 @@ class Store:
     def _set_up(self) -> None:
         (mode,) = self._base.execute("PRAGMA journal_mode = WAL").fetchone()
         self._base.execute("PRAGMA synchronous = FULL")
+        with suppress(Busy), self._mapped():  # without space, it stays where it is
+            self._base.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         (version,) = self._base.execute("PRAGMA user_version").fetchone()
         if mode != "wal" or version != _VERSION:
             raise Broken(
@@ -160,7 +166,13 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:  # with all its extended codes
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what extended codes add
+            if code == sqlite3.SQLITE_FULL:
+                raise Busy(
+                    "no space is left for the database of this witness, so nothing is cosigned", place=self._place,
+                    mend="free space on its file system",
+                ) from error  # fmt: skip
+            if code == sqlite3.SQLITE_BUSY:
                 raise Busy("another process holds the database of this witness", place=self._place) from error
             raise Broken(f"the database of this witness failed: {error}", place=self._place) from error
 
