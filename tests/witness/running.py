@@ -1,7 +1,9 @@
 """A witness that runs: in a thread of this process, or as a process of its own."""
 
+import contextlib
 import http.client
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -70,8 +72,9 @@ class InProcess:
         call = f"import sys\n{code}\nfrom graven.cli import graven\ngraven.main(sys.argv[1:])"
         words = [*under, sys.executable, "-c", call, "witness", "serve", str(directory), "--listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": ""}
-        )
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": ""},
+            start_new_session=True,
+        )  # fmt: skip
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
         self.url = self.line.removeprefix("listening on ").strip()
@@ -80,7 +83,8 @@ class InProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # with what it was run by
         self.process.communicate()
 
 
