@@ -18,8 +18,7 @@ from crash.disk import RecordingFiles, Tree, read_tree
 from crash.story import ORIGIN, SEGMENT_AGE_US, START_US, small_config
 from graven.app import Log, create_log, open_follower, open_keyring, open_view, public_keys
 from graven.cli.restoring import Asked, Backup, StoreCopy, restore_healed
-from graven.config import load_config
-from graven.config.model import WormConfig
+from graven.config import WormConfig, load_config
 from graven.core.checkpoint import parse_checkpoint
 from graven.core.merkle import CompactRange, hash_leaves
 from graven.core.note import parse_note
