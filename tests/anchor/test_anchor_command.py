@@ -23,7 +23,7 @@ CALL = "import sys; from graven.cli import graven; graven.main(sys.argv[1:])"
 
 def graven(*words: object, code: int = 0) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", CALL, *map(str, words)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", CALL, *map(str, words)], capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done.stdout if code == 0 else done.stderr
@@ -166,7 +166,7 @@ def test_a_running_server_stamps_imports_and_tells(tmp_path: Path, real: Authori
 def told(directory: Path) -> str:
     done = subprocess.run(
         [sys.executable, "-c", CALL, "anchor", "stamp", "--dir", str(directory)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=180, check=False,
     )  # fmt: skip
     assert done.returncode == 3
     return done.stdout
