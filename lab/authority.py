@@ -57,7 +57,7 @@ class Authority:
         query = self.folder / f"{threading.get_ident()}.tsq"
         query.write_bytes(request)
         words = ["openssl", "ts", "-reply", "-config", str(self.folder / "tsa.cnf"), "-queryfile", str(query)]
-        done = subprocess.run(words, capture_output=True, timeout=30, check=False)
+        done = subprocess.run(words, capture_output=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
@@ -112,4 +112,4 @@ def serving(authority: AnyAuthority, *, delay_s: float = 0.0, drip_s: float = 0.
 
 
 def _openssl(*words: object) -> None:
-    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=60)
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True, timeout=180)

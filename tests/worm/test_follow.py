@@ -13,6 +13,7 @@ from graven.core.errors import BadInput, Broken
 from graven.core.tile import WIDTH
 from graven.journal.segment import list_segments
 from graven.log.admin import change_source
+from graven.runtime.clock import SystemClock
 from graven.worm import layout
 from graven.worm.folder import FolderStore, set_immutable
 from graven.worm.opening import begin_full_lock
@@ -102,10 +103,10 @@ def test_what_is_committed_and_not_published_is_copied_as_frames(log: Path) -> N
         assert (state.size, state.covered, state.committed) == (701, 702, 702)
 
 
-def test_locks_are_short_in_a_trial_and_by_class_after_it(bucket_log: Path) -> None:
-    store = store_of(bucket_log)
+def test_locks_are_short_in_a_trial_and_by_class_after_it(bucket_log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, now_s = store_of(bucket_log), int(time.time())
+    monkeypatch.setattr(SystemClock, "now_us", lambda _: now_s * 1_000_000)  # no midnight in between
     copy(bucket_log)
-    now_s = int(time.time())
     trial = end_of_day(now_s, 7)
     for versions in objects(store).values():
         lock = store.lock(versions[0])
@@ -125,16 +126,17 @@ def test_locks_are_short_in_a_trial_and_by_class_after_it(bucket_log: Path) -> N
     assert lock is not None and lock.until_s == end_of_day(now_s, 30)
 
 
-def test_the_longest_class_in_a_segment_counts(log: Path) -> None:
-    store = store_of(log)
-    begin_full_lock(store, 0, end_of_day(time.time(), 90))
+def test_the_longest_class_in_a_segment_counts(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, now_s = store_of(log), int(time.time())
+    monkeypatch.setattr(SystemClock, "now_us", lambda _: now_s * 1_000_000)  # no midnight in between
+    begin_full_lock(store, 0, end_of_day(now_s, 90))
     with Log.open(log) as open_log:
         change_source(open_log, "local", classes=["audit"], declared=config_of(log).classes)
         open_log.append([{"action": "t.audit", "class": "audit"}])
     append(log, 600)
     copy(log)
     days = {
-        round((store.lock(versions[0]).until_s - time.time()) / DAY_S)  # type: ignore[union-attr]
+        (store.lock(versions[0]).until_s - now_s) // DAY_S  # type: ignore[union-attr]
         for name, versions in objects(store).items()
         if name.startswith(layout.JOURNAL)
     }
