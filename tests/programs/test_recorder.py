@@ -1,6 +1,7 @@
 """The recorder: never waits, keeps on disk, sends once; over outages, kills and forks."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from agent.agents import records, wait_for
-from graven.core.errors import BadInput, Busy
+from graven.agent.spool import Batch, Spool
+from graven.core.errors import BadInput, Broken, Busy
 from graven.core.note import format_vkey
 from graven.programs import Recorder
 from programs.conftest import recorder_of
@@ -121,6 +123,42 @@ def test_what_finds_no_room_is_counted_and_told(tmp_path: Path) -> None:
     assert told <= lost
     stored = [event["action"] for event in found if event["action"] != "graven.program.lost"]
     assert len(stored) == len(set(stored)) >= 50
+
+
+def test_a_slow_disk_is_waited_for_at_the_end(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Spool.put
+
+    def slow(self: Spool, batch: Batch) -> int:
+        time.sleep(1.5)
+        return put(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Spool, "put", slow)
+        recorder = recorder_of(server, tmp_path / "spool", retries=0)
+        recorder.record({"action": "kept"})
+        recorder.close(0.1)
+    token = server.token("ingest:app-spool", name="later")
+    vkeys = [format_vkey(key) for key in server.keys]
+    with Recorder(server.url, vkey=vkeys, token=token, directory=tmp_path / "spool") as again:
+        again.flush(90)
+    assert actions(server.directory, "app-spool") == ["kept"]
+
+
+def test_what_the_disk_does_not_take_is_said_at_the_end(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Spool, batch: Batch) -> int:
+        raise Broken("no space", place="the spool")
+
+    said: list[str] = []
+    logger = logging.getLogger("graven.programs")
+    monkeypatch.setattr(logger, "error", lambda text, *words: said.append(text % words))
+    monkeypatch.setattr(Spool, "put", full)
+    recorder = recorder_of(server, tmp_path / "spool", retries=0)
+    for _ in range(3):
+        recorder.record({"action": "lost"})
+    recorder.close(0.1)
+    assert said[-1] == "3 events are lost at the end: they could not be kept"
 
 
 def test_a_refused_event_holds_nothing_up(server: Server, recorder: Recorder) -> None:

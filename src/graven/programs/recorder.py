@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ LOST_ACTION = "graven.program.lost"
 
 _BATCH_EVENTS = 500
 _PAUSE_S, _PAUSE_S_MAX = 0.2, 30.0
+_KEEP_S_MAX = 30.0  # how long a close waits for the disk
+_STOP_S_MAX = 3.0  # and for a request that is under way
 _LOGGER = logging.getLogger("graven.programs")
 
 
@@ -103,7 +105,10 @@ class Recorder:
         self._current().flush(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Spool what was recorded, and give sending so much time; the rest is sent by the next process."""
+        """Spool what was recorded, and give sending so much time; the rest is sent by the next process.
+
+        What the disk did not take within half a minute, or has no room for, is lost, and logged.
+        """
         if self._running is not None and self._pid == os.getpid():
             atexit.unregister(self._close_at_exit)
             running, self._running = self._running, None
@@ -153,6 +158,7 @@ class _Running:
         self._queue: list[bytes] = []
         self._recorded = self._spooled = 0
         self._closing = self._stopped = False
+        self._working = 2  # threads
         self.lost = self._lost_told = 0
         self.trouble: GravenError | None = None
         try:
@@ -161,8 +167,8 @@ class _Running:
             self._lock.release()
             raise
         self._threads = [
-            threading.Thread(target=self._keep, name="graven-recorder-spool", daemon=True),
-            threading.Thread(target=self._send, name="graven-recorder-send", daemon=True),
+            threading.Thread(target=self._run, args=(self._keep,), name="graven-recorder-spool", daemon=True),
+            threading.Thread(target=self._run, args=(self._send,), name="graven-recorder-send", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -191,23 +197,35 @@ class _Running:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._threads[0].join(timeout_s + 1)
+        self._threads[0].join(_KEEP_S_MAX)
+        if self._queue:
+            _LOGGER.error("%d events are lost at the end: they could not be kept", len(self._queue))
         with contextlib.suppress(Busy):
             self.flush(timeout_s)
         self._stopped = True
         self._spool.wake()
         with self._changed:
             self._changed.notify_all()
-        self._threads[1].join(1)
-        self._spool.close()
+        self._threads[1].join(_STOP_S_MAX)
         with contextlib.suppress(GravenError):
             self._client.close(0)
-        self._lock.release()
 
     def forget(self) -> None:
         """Let go of what a fork brought along: it is the parent's, which goes on with it."""
         self._spool.close()
         self._lock.release()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        """A thread. The last to end lets go of the slot: while one is at work, it is nobody else's."""
+        try:
+            work()
+        finally:
+            with self._changed:
+                self._working -= 1
+                is_last = not self._working
+            if is_last:
+                self._spool.close()
+                self._lock.release()
 
     def _keep(self) -> None:
         """From the queue to the spool."""
