@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from lab.ports import free_port
 
 from graven.core.errors import BadInput
 from graven.runtime.serving import Uvicorn, address_of, bind, on_signals
@@ -19,9 +20,11 @@ async def hello(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 def test_a_free_port_is_taken_once() -> None:
-    with bind("127.0.0.1", 0, backlog=8, mend="another") as listener:
+    with bind("127.0.0.1", 0, backlog=8, mend="") as listener:
         host, _, port = address_of(listener).rpartition(":")
         assert (host, int(port)) == listener.getsockname()
+    with bind("127.0.0.1", free_port(), backlog=8, mend="another") as listener:
+        port = address_of(listener).rpartition(":")[2]
         with pytest.raises(BadInput, match=f"port {port} of 127.0.0.1 is taken") as refused:
             bind("127.0.0.1", int(port), backlog=8, mend="another")
         assert (refused.value.place, refused.value.mend) == (f"127.0.0.1:{port}", "another")
