@@ -6,26 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from anchor.authorities import Authority, make_authority, openssl, serving
 from anchor.hosts import make_host, until, witnessed
 from anchor.timed import EVENT, make_timed, timed_open
 from anchor.timed import pretender as make_pretender
 from core.tokens import root
+from graven.cli import graven as cli
 from graven.core.anchored import COSIGNATURE
 from graven.core.evidence import parse_evidence
 from graven.core.note import format_vkey
 from server.running import Server
 
 pytestmark = openssl
-CALL = "import sys; from graven.cli import graven; graven.main(sys.argv[1:])"
 
 
 def graven(*words: object, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", CALL, *map(str, words)], capture_output=True, text=True, timeout=180, check=False
-    )
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    done = CliRunner().invoke(cli, [*map(str, words)], prog_name="graven")
+    assert done.exit_code == code, (done.exit_code, done.stdout, done.stderr)
     return done.stdout if code == 0 else done.stderr
 
 
@@ -164,11 +163,8 @@ def test_a_running_server_stamps_imports_and_tells(tmp_path: Path, real: Authori
 
 
 def told(directory: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", CALL, "anchor", "stamp", "--dir", str(directory)],
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    assert done.returncode == 3
+    done = CliRunner().invoke(cli, ["anchor", "stamp", "--dir", str(directory)], prog_name="graven")
+    assert done.exit_code == 3
     return done.stdout
 
 

@@ -1,22 +1,21 @@
 """Who vouches is said by name, k of n: by the server, its metrics, the command line, and to an auditor."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from click.testing import CliRunner
 
 from anchor.hosts import make_host, move, witnessed
 from graven.anchor.policies import describe_trust
+from graven.cli import graven as cli
 from graven.core.note import format_vkey
 from graven.core.policy import parse_policy
 from server.running import Server
 
-CALL = "import sys; from graven.cli import graven; graven.main(sys.argv[1:])"
-
 
 def graven(*words: str) -> str:
-    done = subprocess.run([sys.executable, "-c", CALL, *words], capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(cli, words, prog_name="graven")
+    assert done.exit_code == 0, done.stderr
     return done.stdout
 
 
