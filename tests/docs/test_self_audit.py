@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from anchor.authorities import make_authority, serving
 from anchor.timed import make_timed, pretender, timed_open
@@ -15,6 +16,7 @@ from core.signers import WITNESS
 from graven import app
 from graven.agent.identity import make_identity
 from graven.anchor.policies import keep_policy, load_policy
+from graven.cli import graven as cli
 from graven.config import load_config
 from graven.core.note import Note, format_note, format_vkey, parse_note, parse_vkey
 from graven.core.spelling import decode_base64
@@ -157,10 +159,8 @@ def agents_and_silence(log: app.Log) -> None:
 
 
 def graven(*arguments: str, exit_code: int = 0) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "graven", *arguments], capture_output=True, text=True, timeout=180, check=False
-    )
-    assert done.returncode == exit_code, done.stderr
+    done = CliRunner().invoke(cli, arguments, prog_name="graven")
+    assert done.exit_code == exit_code, done.stderr
 
 
 def lose_an_acknowledged_event(directory: Path) -> None:
