@@ -150,7 +150,7 @@ def test_each_event_once_whatever_breaks(ground: Ground, name: str, which: str) 
         time.sleep(moment)
         {"server killed": ground.kill_server, "wire cut": lambda: cut(ground), "sender killed": client.kill}[which]()
     client.wait(20)
-    assert client.process.wait(60) == 0
+    assert client.process.wait(180) == 0
     ground.check_each_once(COUNT)
 
 
@@ -169,5 +169,5 @@ def test_one_client_whatever_breaks(ground: Ground) -> None:
     ground.http.cut()
     ground.kill_server()
     client.kill()
-    assert client.process.wait(60) == 0
+    assert client.process.wait(180) == 0
     ground.check_each_once(60)

@@ -85,7 +85,7 @@ class Rsyslog:
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(how)
-        self.process.wait(30)
+        self.process.wait(90)
         (self._folder / "pid").unlink(missing_ok=True)
         self.process = self._ground.start(*self._command)
 
@@ -116,7 +116,7 @@ log {{ source(s); destination(d); flags(flow-control); }};
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
         self.process.send_signal(how)
-        self.process.wait(30)
+        self.process.wait(90)
         (self._folder / "pid").unlink(missing_ok=True)
         self.process = self._start()
 
