@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic, sleep
 
 import msgspec
 from lab.authority import make_authority, serving
@@ -17,10 +18,11 @@ from graven.app import Log, create_log
 from graven.config import AuthorityConfig, load_config
 
 RATIO_MIN = 0.97
+STAMP_S_MAX = 60.0
 
 
 def run(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
-    """Over `batches` (NDJSON), until `seconds` are over or the batches are. Raises AbsentError: no openssl."""
+    """Over `batches` (NDJSON), until `seconds` are over or the batches are. AbsentError: no openssl, no stamp."""
     directory = Path(tempfile.mkdtemp(dir=place))
     try:
         create_log(directory / "log")
@@ -29,9 +31,16 @@ def run(batches: Sequence[bytes], place: Path, seconds: float) -> Turn:
             one = AuthorityConfig(url=authority.url, ca_file=str(authority.ca_file), interval_s=1)
             with Log.open(directory / "log", msgspec.structs.replace(config, authorities={"one": one})) as log:
                 log.anchoring.start()
-                turn = embedded.feed(log, batches, seconds)
-                if not log.anchoring.states[0].stamps:
-                    raise NotMeasuredError(f"no stamp came: {log.anchoring.states[0].why or 'too short'}")
-                return turn
+                _wait_for_a_stamp(log)
+                return embedded.feed(log, batches, seconds)
     finally:
         shutil.rmtree(directory)
+
+
+def _wait_for_a_stamp(log: Log) -> None:
+    """The first is made before anything is measured, so that even a short turn is one of a log that is stamped."""
+    (state,), until = log.anchoring.states, monotonic() + STAMP_S_MAX
+    while not state.stamps:
+        if monotonic() > until:
+            raise NotMeasuredError(f"no stamp came: {state.why or 'too slow'}")
+        sleep(0.01)
