@@ -35,7 +35,7 @@ needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not i
 
 
 @needs_wrk
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(300)
 def test_every_row_is_measured() -> None:
     with tempfile.TemporaryDirectory() as name:  # not pytest's: the database server's account could not enter it
         place = Path(name)
