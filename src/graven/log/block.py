@@ -89,24 +89,19 @@ def build(draft: Draft, keys: SectionKeys, log_id: bytes, compressor: zstd.ZstdC
     digests = [sha(salt + event).digest() for salt, event in zip(salts, draft.events, strict=True)]
     raw_salts: list[bytes | None] | None = None
     if draft.raws is None:
-        entries: list[bytes] = []
-        at = 0
-        for length, source, received_us in draft.heads:
-            bodies = [digest + NO_RAW for digest in digests[at : at + length]]
-            entries += _entries(Head(source, received_us), bodies)
-            at += length
+        bodies = [digest + NO_RAW for digest in digests]
     else:
         raw_salts, raw_sections = _seal_raws(draft, keys, log_id, compressor)
         sections += raw_sections
-        entries = []
-        at = 0
-        for length, source, received_us in draft.heads:
-            head = format_head(Head(source, received_us))
-            for position in range(at, at + length):
-                raw, raw_salt = draft.raws[position], raw_salts[position]
-                raw_digest = NO_RAW if raw is None or raw_salt is None else sha(raw_salt + raw).digest()
-                entries.append(sha(head + digests[position] + raw_digest).digest())
-            at += length
+        bodies = [
+            digest + (NO_RAW if raw is None or salt is None else sha(salt + raw).digest())
+            for digest, salt, raw in zip(digests, raw_salts, draft.raws, strict=True)
+        ]
+    entries: list[bytes] = []
+    at = 0
+    for length, source, received_us in draft.heads:
+        entries += _entries(Head(source, received_us), bodies[at : at + length])
+        at += length
     return Built(sections, entries, hash_leaves(entries), salts, digests, raw_salts)
 
 

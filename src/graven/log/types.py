@@ -26,8 +26,7 @@ class Batch:
 
     @property
     def size_bytes(self) -> int:
-        raws = sum(len(raw) for raw in self.raws if raw is not None) if self.raws else 0
-        return sum(map(len, self.events)) + raws
+        return sum(map(len, self.events)) + sum(map(len, filter(None, self.raws or ())))
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,17 +184,13 @@ class SyslogDoor:
         said = {**around, "time": rfc3339(log.clock.now_us())}
         for start in range(0, len(messages), BATCH_MESSAGES_MAX):
             some = messages[start : start + BATCH_MESSAGES_MAX]
-            size = 0
-            records: list[Record] = []
-            for message in some:
-                if isinstance(message, bytes):
-                    records.append(Record(message, "", said, "", FALLBACK_TYPE))
-                    size += len(message)
-                else:
-                    fault, whole = message.fault, (message.size_bytes, message.sha256)
-                    records.append(Record(message.raw, "", said, "", "", fault, *whole))
-                    size += len(message.raw)
-            size += MESSAGE_WEIGHT_BYTES * len(some)
+            records = [
+                Record(one, "", said, "", FALLBACK_TYPE)
+                if isinstance(one, bytes)
+                else Record(one.raw, "", said, "", "", one.fault, one.size_bytes, one.sha256)
+                for one in some
+            ]
+            size = sum([len(record.raw) for record in records]) + MESSAGE_WEIGHT_BYTES * len(some)
             read = self._open.get(source)
             if read is None or len(read.records) + len(records) > BATCH_MESSAGES_MAX:
                 read = self._open[source] = _Read(source, [], [])
