@@ -172,7 +172,7 @@ def test_what_is_kept_of_fronts_is_bounded() -> None:
     for number in range(9_000):
         line = f"<86>1 2026-03-02T08:14:31Z web{number} x 1 - - y".encode()
         assert reader.take(Record(line), 0) is not None
-    assert len(lines._fronts) <= 8_192
+    assert len(lines.fronts) <= 8_192
     long = f"<86>1 2026-03-02T08:14:31Z {'h' * 200} x 1 - - y".encode()
     assert reader.take(Record(long), 0) is None
     assert reader.take(Record(b"<86>1 2026-03-02T08:14:31Z h x 1 - - " + b"y" * LINE_BYTES_MAX), 0) is None

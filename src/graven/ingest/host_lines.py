@@ -34,7 +34,7 @@ LINE_BYTES_MAX = 2048
 _FRONTS_MAX = 8192
 _FRONT_CHARS_MAX = 192
 _PROCID_CHARS_MAX = 20
-_STARTS = frozenset(b"<0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_STARTS = b"<0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _BSD_CHARS = 15
 _WHOLE = re.compile(
     r"[A-Z][A-Za-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:Z|[+-]\d\d:\d\d)", re.ASCII
@@ -62,11 +62,8 @@ class _Known(Struct, frozen=True):
     behind: str
 
 
-class _Time(Struct, frozen=True):
-    """A time as JSON, and as JSON the labels that say what was assumed to know it."""
-
-    time: str
-    labels: str = ""
+_Time = tuple[str, str]
+"""A time as JSON, and as JSON the labels that say what was assumed to know it."""
 
 
 class HostLines:
@@ -74,17 +71,14 @@ class HostLines:
 
     def __init__(self, detector: Detector, about: Mapping[str, tuple[str, str]]) -> None:
         self._detector, self._about = detector, about
-        self._fronts: dict[_Front, _Known] = {}
+        self.fronts: dict[_Front, _Known] = {}
 
     def reader(self) -> "LineReader":
         """For the records of one run."""
         return LineReader(self)
 
     def know(self, front: _Front, stamp: str, procid: str, message: str, text: str) -> _Known | None:
-        """What lines with this front share, if `text`, which has it, was cut where the whole way cuts it."""
-        known = self._fronts.get(front)
-        if known is not None:
-            return known
+        """Keep what lines with this front share, if `text`, which has it, was cut where the whole way cuts it."""
         head, line = parse_header(text), read_line(Record(b""), text)
         cut = (head.timestamp, head.procid, head.message) == (stamp, procid, message)
         if line is None or not cut or not line.app or sum(map(len, front[:4])) > _FRONT_CHARS_MAX:
@@ -103,9 +97,9 @@ class HostLines:
             source, marks, type_, line.app, line.hostname, line.severity,
             f"{{{_members(before)}{process}", ('"' if procid else "") + _more(behind),
         )  # fmt: skip
-        if len(self._fronts) >= _FRONTS_MAX:
-            self._fronts.clear()
-        self._fronts[front] = known
+        if len(self.fronts) >= _FRONTS_MAX:
+            self.fronts.clear()
+        self.fronts[front] = known
         return known
 
 
@@ -113,7 +107,7 @@ class LineReader:
     """Reads the lines among the records of one run."""
 
     def __init__(self, lines: HostLines) -> None:
-        self._lines = lines
+        self._lines, self._fronts = lines, lines.fronts
         self._around: Mapping[str, str] | None = None
         self._times: dict[str, _Time | None] = {}
         self._labels: str | None = None
@@ -121,7 +115,7 @@ class LineReader:
     def take(self, record: Record, position: int) -> Normalised | None:
         """What is sealed of a record that is plainly a program's line. Never raises."""
         raw = record.raw
-        if not raw or raw[0] not in _STARTS or len(raw) > LINE_BYTES_MAX or record.type or record.id or record.fault:
+        if raw[:1] not in _STARTS or len(raw) > LINE_BYTES_MAX or record.type or record.id or record.fault:
             return None
         try:
             return self._take(record, raw.decode(), position)
@@ -133,7 +127,7 @@ class LineReader:
         if cut is None:
             return None
         front, stamp, procid, message = cut
-        known = self._lines.know(front, stamp, procid, message, text)
+        known = self._fronts.get(front) or self._lines.know(front, stamp, procid, message, text)
         if known is None:
             return None
         for mark in known.marks:
@@ -148,8 +142,8 @@ class LineReader:
         if event.labels is not None or event.time is not None or event.id is not None:
             return None
         whole: Any = event  # two of its fields are JSON already
-        whole.time = Raw(time.time)
-        whole.labels = Raw(f"{known.before}{procid}{known.behind}{time.labels}{self._labels}")
+        whole.time = Raw(time[0])
+        whole.labels = Raw(f"{known.before}{procid}{known.behind}{time[1]}{self._labels}")
         return Normalised(encode_event(event), record.raw, None, known.type, "", event.class_, False, position)
 
     def _look_around(self, around: Mapping[str, str]) -> None:
@@ -170,7 +164,7 @@ class LineReader:
             fraction = stamp[20:zone_at]
             time = self._time(stamp[:19] + stamp[zone_at:]) if _is_number(fraction) and len(fraction) < 10 else None
             micros = fraction[:6].ljust(6, "0")
-            return time if time is None or micros == "000000" else _Time(f'{time.time[:-2]}.{micros}Z"')
+            return time if time is None or micros == "000000" else (f'{time[0][:-2]}.{micros}Z"', "")
         times[stamp] = time = _read_time(stamp, self._around or {})
         return time
 
@@ -214,7 +208,7 @@ def _read_time(stamp: str, around: Mapping[str, str]) -> _Time | None:
     if time is None:
         return None
     labels = {"graven.time_assumed": assumed, "syslog.timestamp": stamp} if assumed else {}
-    return _Time(encode(time).decode(), _more(labels))
+    return encode(time).decode(), _more(labels)
 
 
 def _members(labels: Mapping[str, str]) -> str:

@@ -79,7 +79,7 @@ def said(value: object) -> str | None:
 def known_texts(values: Iterable[str | None]) -> list[str | None]:
     """Each value, None in the place of those for which `said` would give none."""
     nothing = _NOTHING
-    return [value if value is not None and value[:TEXT_MAX].strip() not in nothing else None for value in values]
+    return [None if value is None or value[:TEXT_MAX].strip() in nothing else value for value in values]
 
 
 def head_of(document: object) -> Header | None:

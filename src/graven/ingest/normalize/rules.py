@@ -29,6 +29,9 @@ _REPEATS = frozenset("*+?{")
 _GROUP = re.compile(r"\((?:\?:|\?P<\w+>)([^()\[\]{}.*+?^$\\]*)\)(\??)")
 _STARTS_MAX = 32
 
+_Words = tuple[str, tuple[int, ...]]
+"""A text with `%s` in it, and the groups that go there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -69,33 +72,29 @@ class Rules:
 class _Plan:
     """A rule, and where its groups go."""
 
-    __slots__ = ("_action", "_actor", "_category", "_credential", "_data", "_device", "_ip", "_outcome", "_reason",
+    __slots__ = ("_action", "_category", "_credential", "_data", "_device", "_ip", "_outcome", "_reason",
                  "_said_reason", "_session", "_targets", "_uid", "_user", "_verb", "match")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         at = {name: number - 1 for name, number in rule.pattern.groupindex.items()}
         self.match = rule.pattern.match
-        self._action, self._reason = _pieces(rule.action, at), _pieces(rule.reason, at)
+        self._action, self._reason = _words(rule.action, at), _words(rule.reason, at)
         self._verb, self._category, self._outcome = rule.verb, rule.category, rule.outcome
         self._user, self._uid = at.get("user", -1), at.get("uid", -1)
         self._credential, self._session = at.get("credential", -1), at.get("session", -1)
         self._ip, self._device, self._said_reason = at.get("ip", -1), at.get("device", -1), at.get("reason", -1)
         self._targets = tuple((kind, at[f"target_{kind}"]) for kind in _TARGETS if f"target_{kind}" in at)
-        self._actor = max(self._uid, self._credential, self._session) >= 0  # more than a name is said of who acts
         self._data = tuple((name, number) for name, number in at.items() if name not in _SPECIAL)
 
     def event(self, found: "re.Match[str]", line: HostLine, count: int | None) -> Event:
         given = found.groups()
         known = known_texts(given)
         known.append(None)  # -1: a group that the rule does not have
-        user, uid, credential, session = known[self._user], None, None, None
-        if self._actor:
-            uid, credential, session = known[self._uid], known[self._credential], known[self._session]
-        ip, device = known[self._ip], None
-        if self._device >= 0:
-            device = known[self._device]
-            if ip is None and device is not None and (":" in device or device.replace(".", "").isdigit()):
-                ip, device = device, None
+        user, uid = known[self._user], known[self._uid]
+        credential, session = known[self._credential], known[self._session]
+        ip, device = known[self._ip], known[self._device]
+        if ip is None and device is not None and (":" in device or device.replace(".", "").isdigit()):
+            ip, device = device, None
         targets = None
         if self._targets:
             targets = [Target(type=kind, name=name) for kind, at in self._targets if (name := known[at]) is not None]
@@ -153,22 +152,21 @@ def first_words(pattern: "re.Pattern[str]") -> frozenset[str] | None:
     return frozenset(start.partition(" ")[0] for start in starts)
 
 
-def _pieces(template: str, at: Mapping[str, int]) -> str | tuple[str | int, ...]:
-    """Its text, and where the groups it names stand; one that the rule does not have is empty."""
-    if "{" not in template:
-        return template
-    pieces: list[str | int] = []
-    for text, name, _, _ in Formatter().parse(template):
-        pieces += [text] if text else []
-        pieces += [at[name]] if name is not None and name in at else []
-    return tuple(pieces)
+def _words(template: str, at: Mapping[str, int]) -> _Words:
+    """A group that the rule does not have is empty."""
+    text, groups = "", list[int]()
+    for piece, name, _, _ in Formatter().parse(template):
+        text += piece.replace("%", "%%")
+        if name is not None and name in at:
+            text += "%s"
+            groups.append(at[name])
+    return text, tuple(groups)
 
 
-def _filled(pieces: str | tuple[str | int, ...], given: Sequence[str | None]) -> str:
+def _filled(words: _Words, given: Sequence[str | None]) -> str:
     """A group that did not take part is empty."""
-    if isinstance(pieces, str):
-        return pieces
-    return "".join([piece if isinstance(piece, str) else given[piece] or "" for piece in pieces])
+    text, groups = words
+    return text % tuple([given[at] or "" for at in groups])
 
 
 def _top_level_bars(pattern: str) -> Iterator[int]:
