@@ -30,6 +30,7 @@ WITNESSES = 3
 P99_MS_MAX = {1_000: 1_500.0, 50: 150.0}
 """What is asked, by the interval of publishing in milliseconds."""
 CLIENTS = 4
+ANSWERS_MIN = 10  # of each client
 
 
 class _Answer(msgspec.Struct):
@@ -38,7 +39,7 @@ class _Answer(msgspec.Struct):
 
 
 def rows(place: Path, seconds: float, told: Callable[[str], None]) -> list[Row]:
-    """A row for each interval, each measured for so many seconds, and until every client had ten answers.
+    """A row for each interval, each measured for so many seconds, and until every client had its answers.
 
     Raises NotMeasuredError.
     """
@@ -103,7 +104,7 @@ def _measure(host: str, port: int, token: str, interval_s: float, seconds: float
         connection = HTTPConnection(host, port, timeout=60)
         try:
             count = 0
-            while count < 10 or perf_counter() - began < seconds:
+            while count < ANSWERS_MIN or perf_counter() - began < seconds:
                 sleep(random.uniform(0, interval_s))
                 event = feed.batch(1)
                 started = perf_counter()
