@@ -20,6 +20,7 @@ from msgspec.json import Decoder
 
 from graven.core.errors import BadInput
 from graven.event.decode import MAX_EVENT_BYTES, check_event, decode_event
+from graven.event.density import is_too_dense
 from graven.event.explain import explain
 from graven.event.model import Event, encode_event
 
@@ -50,6 +51,11 @@ class Fault(TypedDict):
     path: str
     what: str
     mend: str
+
+
+_TOO_DENSE: Fault = {
+    "position": None, "path": "$", "what": "the body has too many objects and lists for its size", "mend": "send less"
+}  # fmt: skip
 
 
 class Refusal(BadInput):
@@ -85,12 +91,15 @@ def parse_body(body: bytes, content_type: str = "", *, on_invalid: str = "refuse
     """The events of `body`, each validated and kept verbatim.
 
     `content_type`: application/json, or an NDJSON type; with any other, or none, the shape is sniffed.
-    Raises Refusal (a BadInput) when an event is bad and `on_invalid` is "refuse", and for a body without any event.
+    Raises Refusal (a BadInput) when an event is bad and `on_invalid` is "refuse", for a body without any event, and for
+    one that is nothing but brackets.
     Cost: the bare decode, plus about two thirds of it (1.1 µs for 560 bytes where the decode takes 1.6).
     """
     if on_invalid not in ("refuse", "quarantine"):
         raise BadInput("on_invalid is unknown", place="on_invalid", mend="use refuse or quarantine")
     shape = _shape_of(body, content_type)
+    if shape == "json" and is_too_dense(body):
+        raise Refusal([_TOO_DENSE])
     try:
         if not body.isascii():  # msgspec checks each string it makes; what is sealed does not rest on that alone
             _check_utf8(body)

@@ -10,6 +10,7 @@ fields are not part of its records. CSV exports that hold a record in a cell are
 Not looked at here: whether a record means anything. Decompression and the size of the whole are the caller's to bound.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -19,9 +20,10 @@ from graven.ingest.assemble import Assembler, shape_of
 from graven.ingest.csv_export import export_records, is_export
 from graven.ingest.record import Record
 
-__all__ = ["split_records", "unpack"]
+__all__ = ["is_container", "split_records", "unpack"]
 
 _SPACE = b" \t\r\n"
+_CONTAINER = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{|\[\s*[\[{])")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -51,6 +53,11 @@ _DECODE_RAW = msgspec.json.Decoder(Raw).decode
 _DECODE_RAWS = msgspec.json.Decoder(list[Raw]).decode
 _LISTS = ("Records", "records", "items", "value", "entries", "logs", "activities", "results", "data")
 _NAMES = tuple(f'"{name}"'.encode() for name in _LISTS)
+
+
+def is_container(body: bytes) -> bool:
+    """Whether it begins as JSON that holds records does: an object, or a list of objects or lists."""
+    return _CONTAINER.match(body) is not None
 
 
 def split_records(body: bytes, type_: str = "", around: Mapping[str, str] | None = None) -> list[Record]:
@@ -98,6 +105,8 @@ def _hooked(data: bytes) -> bytes:
 
 def _objects(array: bytes) -> list[bytes] | None:
     """The elements, if every one is an object (or null: nothing); so a list of words is no list of records."""
+    if array[1:].lstrip(_SPACE)[:1] not in (b"{", b"n", b"]"):
+        return None
     try:
         elements = [element for one in _DECODE_RAWS(array) if (element := bytes(one)) != b"null"]
     except (ValueError, RecursionError):

@@ -15,8 +15,8 @@ import msgspec
 
 from graven.core.errors import BadInput
 from graven.ingest.protocol import hec, otlp
-from graven.ingest.protocol.delivery import Delivery, request_keys
-from graven.ingest.split import split_records
+from graven.ingest.protocol.delivery import Delivery, check_density, request_keys
+from graven.ingest.split import is_container, split_records
 
 __all__ = ["COLLECTOR", "Asked", "Spoken", "find_spoken"]
 
@@ -75,6 +75,8 @@ def _read_otlp(asked: Asked) -> Delivery:
 
 
 def _read_records(asked: Asked) -> Delivery:
+    if is_container(asked.body):
+        check_density(asked.body)
     records = split_records(asked.body, asked.path[8:])
     timed = (any(word in record.raw for word in _TIMES) for record in records)
     return Delivery(records, request_keys(asked.body, timed))

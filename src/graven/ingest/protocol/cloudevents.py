@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from graven.core.errors import BadInput
-from graven.ingest.protocol.delivery import Delivery, add_label, check_count, faulty
+from graven.ingest.protocol.delivery import Delivery, add_label, check_count, check_density, faulty
 from graven.ingest.record import Record
 
 __all__ = ["BATCH", "FALLBACK_TYPE", "STRUCTURED", "mode_of", "read_binary", "read_structured"]
@@ -53,6 +53,7 @@ def read_structured(body: bytes, around: Mapping[str, str], *, batch: bool) -> D
     """The events of a body. Raises BadInput for a batch that is no JSON array; TooMany."""
     if not batch:
         return Delivery([_record(body.strip(b" \t\r\n"), around)])
+    check_density(body)
     try:
         slices = [bytes(one) for one in _DECODE_BATCH(body)]
     except (ValueError, RecursionError):

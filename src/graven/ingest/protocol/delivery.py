@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from graven.core.errors import BadInput
+from graven.event.density import is_too_dense
 from graven.ingest.record import Record
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "TooMany",
     "add_label",
     "check_count",
+    "check_density",
     "count_repeats",
     "faulty",
     "format_ns",
@@ -70,6 +72,12 @@ def check_count(count: int) -> None:
     """Raises TooMany for more than RECORDS_MAX."""
     if count > RECORDS_MAX:
         raise TooMany(f"the request has more than {RECORDS_MAX} records", mend="send fewer in one request")
+
+
+def check_density(body: bytes) -> None:
+    """Raises TooMany for JSON that is nothing but brackets. For what is decoded as a whole."""
+    if is_too_dense(body):
+        raise TooMany("the request has too many objects and lists for its size", mend="send less in one request")
 
 
 def faulty(raw: bytes, reason: str, around: Mapping[str, str] | None = None) -> Record:

@@ -19,6 +19,7 @@ from graven.ingest.protocol.delivery import (
     Delivery,
     add_label,
     check_count,
+    check_density,
     faulty,
     format_s,
     reason_of,
@@ -62,6 +63,7 @@ def read_events(body: bytes, around: Mapping[str, str]) -> Delivery:
     """The records of a body of envelopes, in order; none of an empty one. `around` is said of each. Raises TooMany."""
     text = body.strip(_SPACE)
     check_count(text.count(b"}{"))
+    check_density(text)
     records: list[Record] = []
     memo: dict[tuple[object, ...], dict[str, str]] = {}
     for raw, envelope in _one_a_line(text) or _envelopes(text):

@@ -14,8 +14,17 @@ import msgspec
 from msgspec import Struct
 
 from graven.core.errors import BadInput
-from graven.ingest.protocol.delivery import Delivery, add_label, check_count, count_repeats, faulty, format_ns
-from graven.ingest.protocol.protobuf import fields, text_of
+from graven.ingest.protocol.delivery import (
+    Delivery,
+    TooMany,
+    add_label,
+    check_count,
+    check_density,
+    count_repeats,
+    faulty,
+    format_ns,
+)
+from graven.ingest.protocol.protobuf import Walk, fields, text_of
 from graven.ingest.record import Record
 
 __all__ = ["read_json", "read_protobuf"]
@@ -42,6 +51,7 @@ _DECODE_ENTRY = msgspec.json.Decoder(tuple[str, str, dict[str, str]]).decode
 
 def read_json(body: bytes, around: Mapping[str, str]) -> Delivery:
     """The records of a JSON push. Raises BadInput when it has not Loki's shape as a whole; TooMany."""
+    check_density(body)
     try:
         push = _DECODE(body)
     except (ValueError, RecursionError):
@@ -66,17 +76,18 @@ def read_json(body: bytes, around: Mapping[str, str]) -> Delivery:
 
 def read_protobuf(body: bytes, around: Mapping[str, str]) -> Delivery:
     """The records of a protobuf push, decompressed. Raises BadInput when it is none; TooMany."""
-    gathered = _Gathered(around)
-    for number, _, stream in fields(body):
+    gathered, walk = _Gathered(around), Walk()
+    for number, _, stream in fields(body, walk):
         if number != 1 or not isinstance(stream, bytes):
             continue
-        parts = list(fields(stream))
-        labels = next((value for field, _, value in parts if field == 1 and isinstance(value, bytes)), b"")
-        gathered.begin(parse_labels(text_of(labels)))
-        for field, _, entry in parts:
-            if field == 2 and isinstance(entry, bytes):
+        parts = [(n, value) for n, _, value in fields(stream, walk) if n in (1, 2) and isinstance(value, bytes)]
+        gathered.begin(parse_labels(text_of(next((value for field, value in parts if field == 1), b""))))
+        for field, entry in parts:
+            if field == 2:
                 try:
-                    found = _entry(entry)
+                    found = _entry(entry, walk)
+                except TooMany:
+                    raise
                 except BadInput as bad:
                     gathered.add_faulty(entry, bad.what)
                 else:
@@ -141,23 +152,23 @@ class _Gathered:
         return Delivery(self._records, count_repeats(self._keys))
 
 
-def _entry(entry: bytes) -> tuple[bytes, int, dict[str, str]]:
+def _entry(entry: bytes, walk: Walk) -> tuple[bytes, int, dict[str, str]]:
     line, ns, meta = b"", 0, dict[str, str]()
-    for number, _, value in fields(entry):
+    for number, _, value in fields(entry, walk):
         if not isinstance(value, bytes):
             continue
         if number == 1:
-            ns = _timestamp(value)
+            ns = _timestamp(value, walk)
         elif number == 2:
             line = value
         elif number == 3:
-            pair = {field: text_of(part) for field, _, part in fields(value)}
+            pair = {field: text_of(part) for field, _, part in fields(value, walk)}
             meta[pair.get(1, "")] = pair.get(2, "")
     return line, ns, meta
 
 
-def _timestamp(message: bytes) -> int:
-    parts: Iterator[tuple[int, int]] = ((n, v) for n, _, v in fields(message) if isinstance(v, int))
+def _timestamp(message: bytes, walk: Walk) -> int:
+    parts: Iterator[tuple[int, int]] = ((n, v) for n, _, v in fields(message, walk) if isinstance(v, int))
     found = dict(parts)
     return found.get(1, 0) * 1_000_000_000 + found.get(2, 0)
 

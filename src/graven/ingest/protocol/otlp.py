@@ -16,8 +16,17 @@ from typing import Any
 import msgspec
 
 from graven.core.errors import BadInput
-from graven.ingest.protocol.delivery import Delivery, add_label, check_count, count_repeats, faulty, format_ns
-from graven.ingest.protocol.protobuf import fields, text_of, write_text, write_varint
+from graven.ingest.protocol.delivery import (
+    Delivery,
+    TooMany,
+    add_label,
+    check_count,
+    check_density,
+    count_repeats,
+    faulty,
+    format_ns,
+)
+from graven.ingest.protocol.protobuf import Walk, fields, text_of, write_text, write_varint
 from graven.ingest.record import Record
 
 __all__ = ["FALLBACK_TYPE", "format_answer", "format_status", "read_json", "read_protobuf"]
@@ -34,29 +43,29 @@ _encode = msgspec.json.Encoder().encode
 
 def read_protobuf(body: bytes, around: Mapping[str, str]) -> Delivery:
     """The records of a protobuf request. Raises BadInput when it is none; TooMany."""
-    gathered = _Gathered(around)
-    for number, _, resource_logs in fields(body):
+    gathered, walk = _Gathered(around), Walk()
+    for number, _, resource_logs in fields(body, walk):
         if number != 1 or not isinstance(resource_logs, bytes):
             continue
-        parts = list(fields(resource_logs))
+        parts = _first_two(resource_logs, walk)
         resource: Mapping[str, Any] = {}
-        for field, _, value in parts:
-            if field == 1 and isinstance(value, bytes):
-                resource = _pairs([one for n, _, one in fields(value) if n == 1])
-        for field, _, scope_logs in parts:
-            if field != 2 or not isinstance(scope_logs, bytes):
-                continue
-            inner = list(fields(scope_logs))
-            name = next((_strings(one).get(1, "") for n, _, one in inner if n == 1 and isinstance(one, bytes)), "")
-            gathered.begin(resource, name)
-            for n, _, record in inner:
-                if n == 2 and isinstance(record, bytes):
-                    gathered.add(record, lambda record=record: _log_of_protobuf(record))  # type: ignore[misc]
+        for field, value in parts:
+            if field == 1:
+                resource = _pairs([one for n, _, one in fields(value, walk) if n == 1], walk)
+        for field, scope_logs in parts:
+            if field == 2:
+                inner = _first_two(scope_logs, walk)
+                name = next((_strings(one, walk).get(1, "") for n, one in inner if n == 1), "")
+                gathered.begin(resource, name)
+                for n, record in inner:
+                    if n == 2:
+                        gathered.add(record, lambda one=record: _log_of_protobuf(one, walk))  # type: ignore[misc]
     return gathered.delivery()
 
 
 def read_json(body: bytes, around: Mapping[str, str]) -> Delivery:
     """The records of a JSON request. Raises BadInput when it has not that shape as a whole; TooMany."""
+    check_density(body)
     try:
         request = _decode(body)
     except (ValueError, RecursionError):
@@ -121,6 +130,8 @@ class _Gathered:
         try:
             log = read()
             inside = _inside(log)
+        except TooMany:
+            raise
         except (BadInput, ValueError, RecursionError):
             self._records.append(faulty(raw, "the log record cannot be read", self._around))
             self._keys.append("")
@@ -161,10 +172,15 @@ def _severity(log: _Log) -> str:
     return _SEVERITIES[(log.number - 1) // 4]
 
 
-def _log_of_protobuf(record: bytes) -> _Log:
+def _first_two(message: bytes, walk: Walk) -> list[tuple[int, bytes]]:
+    """The messages that are its fields 1 and 2."""
+    return [(n, value) for n, _, value in fields(message, walk) if n in (1, 2) and isinstance(value, bytes)]
+
+
+def _log_of_protobuf(record: bytes, walk: Walk) -> _Log:
     log = _Log()
     attributes: list[int | bytes] = []
-    for number, _, value in fields(record):
+    for number, _, value in fields(record, walk):
         if isinstance(value, int):
             if number == 1:
                 log.time_ns = value
@@ -173,7 +189,7 @@ def _log_of_protobuf(record: bytes) -> _Log:
             elif number == 2:
                 log.number = value
         elif number == 5:
-            log.body = _value(value, _DEPTH_MAX)
+            log.body = _value(value, walk, _DEPTH_MAX)
         elif number == 6:
             attributes.append(value)
         elif number == 3:
@@ -184,32 +200,32 @@ def _log_of_protobuf(record: bytes) -> _Log:
             log.span_id = value.hex()
         elif number == 12:
             log.event_name = text_of(value)
-    log.attributes = _pairs(attributes)
+    log.attributes = _pairs(attributes, walk)
     return log
 
 
-def _pairs(messages: list[int | bytes], depth: int = _DEPTH_MAX) -> dict[str, Any]:
+def _pairs(messages: list[int | bytes], walk: Walk, depth: int = _DEPTH_MAX) -> dict[str, Any]:
     """KeyValue messages as a dictionary. Raises BadInput."""
     found: dict[str, Any] = {}
     for message in messages:
         if not isinstance(message, bytes):
             continue
         key, value = "", None
-        for number, _, part in fields(message):
+        for number, _, part in fields(message, walk):
             if number == 1:
                 key = text_of(part)
             elif number == 2 and isinstance(part, bytes):
-                value = _value(part, depth)
+                value = _value(part, walk, depth)
         found[key] = value
     return found
 
 
-def _value(message: bytes, depth: int) -> Any:
+def _value(message: bytes, walk: Walk, depth: int) -> Any:
     """An AnyValue. Raises BadInput, also for one nested too deep."""
     if not depth:
         raise BadInput("a value is nested too deep")
     value: Any = None
-    for number, _, part in fields(message):
+    for number, _, part in fields(message, walk):
         if isinstance(part, int):
             if number == 2:
                 value = bool(part)
@@ -220,16 +236,18 @@ def _value(message: bytes, depth: int) -> Any:
         elif number == 1:
             value = text_of(part)
         elif number == 5:
-            value = [_value(one, depth - 1) for n, _, one in fields(part) if n == 1 and isinstance(one, bytes)]
+            value = [
+                _value(one, walk, depth - 1) for n, _, one in fields(part, walk) if n == 1 and isinstance(one, bytes)
+            ]
         elif number == 6:
-            value = _pairs([one for n, _, one in fields(part) if n == 1], depth - 1)
+            value = _pairs([one for n, _, one in fields(part, walk) if n == 1], walk, depth - 1)
         elif number == 7:
             value = base64.b64encode(part).decode()
     return value
 
 
-def _strings(message: bytes) -> dict[int, str]:
-    return {number: text_of(part) for number, _, part in fields(message) if isinstance(part, bytes)}
+def _strings(message: bytes, walk: Walk) -> dict[int, str]:
+    return {number: text_of(part) for number, _, part in fields(message, walk) if isinstance(part, bytes)}
 
 
 def _log_of_json(record: Any) -> _Log:

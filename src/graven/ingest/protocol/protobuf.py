@@ -1,7 +1,8 @@
 """Protocol Buffers' wire format, read and written as far as logs need it: varints, fixed and length-delimited fields.
 
-A message is walked field by field; nothing is built of what nobody asks for. The format's own rules bound the work: a
-walk is linear in the bytes, and whoever descends bounds the depth. Groups, long out of use, are refused.
+A message is walked field by field; nothing is built of what nobody asks for. A walk is linear in the bytes, and whoever
+descends bounds the depth; but a field may have two bytes, and pack to a thousandth of that, so a `Walk` bounds the
+fields of a whole request. Groups, long out of use, are refused.
 
 Source: https://protobuf.dev/programming-guides/encoding/
 """
@@ -9,21 +10,39 @@ Source: https://protobuf.dev/programming-guides/encoding/
 from collections.abc import Iterator
 
 from graven.core.errors import BadInput
+from graven.ingest.protocol.delivery import TooMany
 
-__all__ = ["FIXED32", "FIXED64", "LENGTH", "VARINT", "fields", "text_of", "write_text", "write_varint"]
+__all__ = [
+    "FIELDS_MAX", "FIXED32", "FIXED64", "LENGTH", "VARINT", "Walk", "fields", "text_of", "write_text", "write_varint"
+]  # fmt: skip
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+
+FIELDS_MAX = 4_000_000
+"""Of one request, of all its messages: eighty for each of as many records as there may be."""
 
 _VARINT_BITS_MAX = 63
 
 
-def fields(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+class Walk:
+    """Looking at one request: `left` is how many fields still may be."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = FIELDS_MAX
+
+
+def fields(message: bytes, walk: Walk) -> Iterator[tuple[int, int, int | bytes]]:
     """(number, wire type, value) of each field, in order: an int, or the bytes of a length-delimited one.
 
-    Raises BadInput: cut short, a varint of more than 64 bits, a group, a field number of 0.
+    Raises BadInput: cut short, a varint of more than 64 bits, a group, a field number of 0. TooMany: `walk` is over.
     """
     at, end = 0, len(message)
     while at < end:
+        walk.left -= 1
+        if walk.left < 0:
+            raise TooMany("the request has too many fields", mend=f"send at most {FIELDS_MAX} in one request")
         tag = message[at]
         at += 1
         if tag >= 0x80:

@@ -8,9 +8,9 @@ own, with the records in quarantine beside it.
 import msgspec
 
 from graven.core.errors import GravenError
-from graven.ingest import split_records
 from graven.ingest.protocol.cloudevents import mode_of, read_binary, read_structured
-from graven.ingest.protocol.delivery import Delivery, check_count, request_keys
+from graven.ingest.protocol.delivery import Delivery, check_count, check_density, request_keys
+from graven.ingest.split import is_container, split_records
 from graven.server.answers import AnswerWriter, Reached, Refused, format_error, status_of
 from graven.server.shippers.call import Call, Outcome, Parcel, Reply
 
@@ -38,6 +38,8 @@ class Records:
                 404, "there is no such source type", reason="path", mend=f"one of: {', '.join(sorted(self._types))}"
             )
         check_count(call.body.count(b"\n"))
+        if is_container(call.body):
+            check_density(call.body)
         records = split_records(call.body, type_)
         check_count(len(records))
         if not records:
