@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from lab.http import Handler, answering
 
 from graven.app import Log, create_log, open_view, public_keys
 from graven.cli import graven
@@ -147,8 +149,28 @@ def test_the_doctor_finds_a_filers_open_door(tmp_path: Path, credentials: Seawee
         assert not found.write_once
         assert any("through the filer" in what for what in found.failed)
         assert any("after all that" in what for what in found.failed)
+        with _slow_door(store.filer) as door:
+            found = diagnose(copied, now_s=int(time.time()), side_doors=[door])
+        assert any("through the filer" in what for what in found.failed)
     finally:
         seaweed.kill(store.pid)
+
+
+@contextlib.contextmanager
+def _slow_door(filer: str) -> Iterator[str]:
+    """One that does what it is told at once, and does not say so."""
+    over = threading.Event()
+
+    class Silent(Handler):
+        def do_DELETE(self) -> None:  # noqa: N802
+            urllib.request.urlopen(urllib.request.Request(filer + self.path, method="DELETE"), timeout=180).close()
+            over.wait(180)
+
+    with answering(Silent) as url:
+        try:
+            yield url
+        finally:
+            over.set()
 
 
 def test_the_doctor_names_what_a_directory_cannot_keep(tmp_path: Path) -> None:
