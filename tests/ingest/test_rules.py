@@ -92,3 +92,9 @@ def test_a_device_that_is_an_address_is_one() -> None:
     for said, origin in (("web1", Origin(device="web1")), ("2001:db8::1", Origin(ip="2001:db8::1")), ("-", None)):
         event = rules.event(HostLine("p", f"from {said}"))
         assert event is not None and event.origin == origin
+
+
+def test_a_percent_sign_is_one() -> None:
+    rules = Rules(Rule(re.compile(r"at (?P<word>\S+)"), "{word} at 100% %s", "other", "system", reason="50% {none}"))
+    event = rules.event(HostLine("p", "at it"))
+    assert event is not None and (event.action, event.reason) == ("it at 100% %s", "50% ")

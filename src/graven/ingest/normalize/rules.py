@@ -30,7 +30,7 @@ _GROUP = re.compile(r"\((?:\?:|\?P<\w+>)([^()\[\]{}.*+?^$\\]*)\)(\??)")
 _STARTS_MAX = 32
 
 _Words = tuple[str, tuple[int, ...]]
-"""A text with `%s` in it, and the groups that go there."""
+"""A text, as `%` takes it where groups go into it; and the groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +154,19 @@ def first_words(pattern: "re.Pattern[str]") -> frozenset[str] | None:
 
 def _words(template: str, at: Mapping[str, int]) -> _Words:
     """A group that the rule does not have is empty."""
-    text, groups = "", list[int]()
+    texts, groups = [""], list[int]()
     for piece, name, _, _ in Formatter().parse(template):
-        text += piece.replace("%", "%%")
+        texts[-1] += piece
         if name is not None and name in at:
-            text += "%s"
+            texts.append("")
             groups.append(at[name])
-    return text, tuple(groups)
+    return "%s".join([text.replace("%", "%%") for text in texts]) if groups else texts[0], tuple(groups)
 
 
 def _filled(words: _Words, given: Sequence[str | None]) -> str:
     """A group that did not take part is empty."""
     text, groups = words
-    return text % tuple([given[at] or "" for at in groups])
+    return text % tuple([given[at] or "" for at in groups]) if groups else text
 
 
 def _top_level_bars(pattern: str) -> Iterator[int]:
