@@ -101,10 +101,10 @@ class Pipeline:
         around = Around()
         lines = self._host_lines.reader() if self._host_lines is not None else None
         for position, record in enumerate(records):
-            if lines is not None and (line := lines.take(record, position)) is not None:
-                out.append(line)
-            else:
+            if lines is None or record.raw[:1] == b"{" or (line := lines.take(record, position)) is None:
                 self._take(record, position, out, around, unpacked=False)
+            else:
+                out.append(line)
         return out
 
     def _take(self, record: Record, position: int, out: list[Normalised], around: Around, *, unpacked: bool) -> None:

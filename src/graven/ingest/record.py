@@ -42,7 +42,7 @@ Document = Any
 """JSON as msgspec decodes it, or the text of a record that is not JSON. What it holds is the sender's choice."""
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """One record as it arrived at a door.
 
     `raw`: the smallest slice of the request or file that holds it. `type`: the source type stated by sender, door or

@@ -8,7 +8,7 @@ Source: "Format events for HTTP Event Collector" of Splunk's documentation.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -42,7 +42,7 @@ _TEXTS = {
 }  # fmt: skip
 
 
-class _Envelope(Struct):
+class _Envelope(Struct, gc=False):
     event: Raw | UnsetType = UNSET
     time: float | str | None = None
     host: str | None = None
@@ -62,7 +62,6 @@ _SCAN = json.JSONDecoder().raw_decode
 def read_events(body: bytes, around: Mapping[str, str]) -> Delivery:
     """The records of a body of envelopes, in order; none of an empty one. `around` is said of each. Raises TooMany."""
     text = body.strip(_SPACE)
-    check_count(text.count(b"}{"))
     check_density(text)
     records: list[Record] = []
     memo: dict[tuple[object, ...], dict[str, str]] = {}
@@ -94,21 +93,22 @@ def format_refusal(status: int, what: str) -> bytes:
     return msgspec.json.encode({"text": text, "code": code, "detail": what})
 
 
-def _one_a_line(text: bytes) -> list[tuple[bytes, _Envelope]]:
+def _one_a_line(text: bytes) -> Iterable[tuple[bytes, _Envelope]]:
     """The envelopes, where each stands on a line of its own and can be read; else none."""
     lines = text.split(b"\n")
     if len(lines) > RECORDS_MAX:
-        return []
+        return ()
     try:
-        return [(line, _DECODE(line)) for line in lines]
+        return zip(lines, list(map(_DECODE, lines)), strict=True)
     except (ValueError, RecursionError):
-        return []
+        return ()
 
 
 def _envelopes(text: bytes) -> Iterator[tuple[bytes, _Envelope | str]]:
     """(its bytes, the envelope or what is wrong with it) of each."""
     if not text:
         return
+    check_count(text.count(b"}{"))
     pieces = text.split(b"\n")
     if len(pieces) == 1 and b"}{" in text:
         joined = b"[" + text.replace(b"}{", b"},{") + b"]"
@@ -190,7 +190,7 @@ def _record(
         inside = b""
     if not inside or (inside[0] <= 32 and not inside.strip()):
         return faulty(raw or inside, "the field `event` is blank", said)
-    return Record(inside, around=said)
+    return Record(inside, "", said)
 
 
 def _is_json(piece: bytes) -> bool:

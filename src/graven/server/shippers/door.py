@@ -125,13 +125,14 @@ class ShippersDoor:
         committed = await answer
         if isinstance(committed, GravenError):
             raise committed
+        quarantined = sum([1 for one in normalised if one.quarantined])
         live.count(
             source.name, committed, events=batch.events, size_bytes=len(call.body), received_us=received_us,
-            quarantined=sum(1 for one in normalised if one.quarantined), took_s=perf_counter() - queued_s,
+            quarantined=quarantined, took_s=perf_counter() - queued_s,
         )  # fmt: skip
         reply = parcel.reply(Outcome(normalised, committed))
         return Reply(
-            reply.status, reply.body, reply.content_type, [*reply.headers, *_receipt(committed, normalised, unallowed)]
+            reply.status, reply.body, reply.content_type, [*reply.headers, *_receipt(committed, quarantined, unallowed)]
         )
 
     def _who(self, call: Call, scope: dict[str, Any]) -> Principal:
@@ -213,7 +214,7 @@ def _key(keys: Sequence[str], normalised: Sequence[Normalised], at: int) -> str 
     return key if at == first else f"{key}+{at - first}"
 
 
-def _receipt(committed: Committed, normalised: Sequence[Normalised], unallowed: int) -> list[tuple[bytes, bytes]]:
+def _receipt(committed: Committed, quarantined: int, unallowed: int) -> list[tuple[bytes, bytes]]:
     headers = [
         (b"graven-accepted", b"%d" % committed.accepted),
         (b"graven-size", b"%d" % committed.size),
@@ -223,7 +224,7 @@ def _receipt(committed: Committed, normalised: Sequence[Normalised], unallowed: 
         headers.append((b"graven-first-index", b"%d" % committed.first_index))
     if committed.duplicates:
         headers.append((b"graven-duplicates", b"%d" % len(committed.duplicates)))
-    if quarantined := sum(1 for one in normalised if one.quarantined):
+    if quarantined:
         headers.append((b"graven-quarantined", b"%d" % quarantined))
     if unallowed:
         headers.append((b"graven-class-not-allowed", b"%d" % unallowed))
