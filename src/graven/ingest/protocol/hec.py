@@ -181,6 +181,8 @@ def _record(
         for name, value in list(envelope.fields.items())[:_FIELDS_MAX]:
             text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
             add_label(said, f"hec.fields.{name}", text)
+    if inside[:1] == b"{":
+        return Record(inside, "", said)
     if inside[:1] == b'"':
         try:
             inside = _DECODE_TEXT(inside).encode("utf-8", "surrogatepass")
