@@ -9,7 +9,6 @@ import pytest
 from cli.calls import Run, read_error, read_json
 from graven.app import Log, build_pipeline
 from graven.config import load_config
-from graven.core.errors import Broken
 from graven.ingest import Record
 from graven.log import acts
 from graven.log.types import Batch
@@ -120,29 +119,19 @@ def test_rules_of_redaction_count_when_it_is_read_again(run: Run, log: Path) -> 
     assert "raw:$.password" in json.loads(stored.event or b"")["redacted"]
 
 
-def test_a_crash_before_the_act_doubles_nothing(run: Run, log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_events_and_the_act_that_names_them_are_one_frame(run: Run, log: Path) -> None:
     mapped(log)
     with Log.open(log) as held:
-        whole = held.append_act
-
-        def fail(action: str, *rest: Any, **more: Any) -> Any:
-            if action == acts.QUARANTINE_RETRY:
-                raise Broken("the machine stopped")
-            return whole(action, *rest, **more)
-
-        monkeypatch.setattr(held, "append_act", fail)
-        with pytest.raises(Broken):
-            retry.retry_quarantined(held, build_pipeline(held.config))
-        size = held.size
-    done = read_json(run("quarantine", "retry", "--dir", "log", "--json"))
-    assert sorted(done["read"].values()) == [[size - 2], [size - 1]]
-    with Log.open(log) as held:
-        derived = [
-            json.loads(one.event or b"")
-            for one in held.view.reader.records(0, held.size)
-            if b"derived_from" in (one.event or b"")
+        done = retry.retry_quarantined(held, build_pipeline(held.config))["read"]
+        made = [index for indexes in done.values() for index in indexes]
+        (place,) = held.view.reader.places(min(made), max(made) + 1)
+        frame = range(place.header.start, place.header.end)
+        named = [
+            body["data"]["indexes"]
+            for body in (json.loads(held.view.read(index).event or b"") for index in frame)
+            if body["action"] == acts.QUARANTINE_RETRY
         ]
-    assert len(derived) == 2
+        assert named == [sorted(map(int, done))] and set(made) < set(frame)
 
 
 def test_an_oversized_record_was_kept_in_part(run: Run, made: str, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Quarantined records read again with today's parsers; what can be read now is appended, once.
 
-    events of up to 200 records, by source → durable → the act that names them
+    events of up to 200 records, by source, and the act that names them: one frame
 
-A crash between the two appends the same events again under the same ids, which are known for a while and stored once.
+So a crash leaves both or neither, and what was read again is never read twice, however much later somebody asks.
 """
 
 from collections.abc import Collection, Mapping
@@ -62,6 +62,14 @@ def _append(log: Log, source: int, group: list[ReadAgain], actor: Mapping[str, o
         received_us=log.clock.now_us(),
         class_name=[owner.class_name for owner in owners],
         raws=[one.raw for one in made],
+        acts=[
+            acts.act(
+                acts.QUARANTINE_RETRY,
+                now_us=log.clock.now_us(),
+                data={"indexes": [one.of.index for one in group], "events": len(made)},
+                actor=actor,
+            )
+        ],
     )
     done = log.commit(batch)
     stored = dict(done.duplicates)
@@ -70,11 +78,6 @@ def _append(log: Log, source: int, group: list[ReadAgain], actor: Mapping[str, o
     for position, owner in enumerate(owners):
         index = stored[position] if position in stored else next(new)
         read.setdefault(str(owner.index), []).append(index)
-    log.append_act(
-        acts.QUARANTINE_RETRY,
-        {"indexes": [one.of.index for one in group], "events": len(made), "first_index": done.first_index},
-        actor=actor,
-    )
     return read
 
 
