@@ -4,10 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from crash import deeds_agent, deeds_keys, deeds_outside, deeds_restore, deeds_state
+from crash import deeds_agent, deeds_keys, deeds_log, deeds_outside, deeds_restore, deeds_state
 from crash.deeds import crash_each, fail_each
 
-DEEDS = {**deeds_agent.DEEDS, **deeds_keys.DEEDS, **deeds_outside.DEEDS, **deeds_state.DEEDS, **deeds_restore.DEEDS}
+DEEDS = {
+    name: deed
+    for told in (deeds_agent, deeds_keys, deeds_outside, deeds_state, deeds_restore, deeds_log)
+    for name, deed in told.DEEDS.items()
+}
 
 each = pytest.mark.parametrize("name", DEEDS)
 

@@ -1,4 +1,4 @@
-"""The seam to the disk: every write Graven makes goes through `Files`.
+"""The seam to the disk: every write that anybody relies on goes through `Files`.
 
 The journal, the published tree and the keyring write through it, so that a test can record each step, cut the record
 at any place, and start again from what a crash there would have left. Reads need no seam: they use `os` and `pathlib`.
@@ -12,6 +12,10 @@ What a crash leaves behind, which every caller has to plan for:
 
 A failed write or sync raises `OSError` and must not be tried again on the same file: after an error the page cache no
 longer says what the disk holds. What this module does not do: buffering, retries, locking.
+
+Past it go: locks and sockets, which a crash ends; what is taken away and was nobody's (unfinished copies, tiles that
+became full, empty directories); modes and dates; the witness's database, whose writes are SQLite's; and output that is
+no file. A test holds the list of these places.
 """
 
 # ruff: noqa: PTH102, PTH104, PTH108, PTH112, PTH120

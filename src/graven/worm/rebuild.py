@@ -203,7 +203,7 @@ class _Rebuilding:
             raise Disproved("a name of the copy leads out of it", place=path)
         self._make_folder(full.parent)
         if full.exists():  # the tree was passed twice, or a checkpoint has two notes
-            full.unlink()
+            self._files.remove(str(full))
         file = self._files.create(str(full))
         try:
             file.write_at(0, data)
