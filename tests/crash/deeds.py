@@ -56,6 +56,7 @@ def crash_each(deed: Deed, tmp_path: Path, *, share: int = 1, twice: int = 0) ->
     start, files = _done(deed, tmp_path)
     found = list(_crashes(files.steps, start=start))
     assert len(found) > 10, "hardly a step was recorded"
+    share = min(share, len(found) // 2)
     count = 0
     for number, left in enumerate(found):
         if number % share == len(found) % share:
@@ -73,6 +74,7 @@ def fail_each(deed: Deed, tmp_path: Path, *, codes: Sequence[int] = CODES, share
     """Every step (one in `share`) fails with every code, once and from there on. Returns how many cases were judged."""
     _, files = _done(deed, tmp_path)
     places = [step for step in files.steps if step.kind != "promise"]
+    share = min(share, len(places))
     count = 0
     for at in range(len(places) % share, len(places), share):
         for code in codes:

@@ -285,8 +285,8 @@ def verified(log: Path) -> None:
 
 DEEDS = {
     "signer apart": Deed(signer_act, signer_judge, signed_keyring, may_raise=(OSError,), cost=3),
-    "successor": Deed(successor_act, successor_judge, predecessor, cost=8),
-    "history": Deed(history_act, history_judge, history, cost=8),
-    "read again": Deed(retry_act, retry_judge, quarantine, cost=8),
+    "successor": Deed(successor_act, successor_judge, predecessor, cost=30),
+    "history": Deed(history_act, history_judge, history, cost=16),
+    "read again": Deed(retry_act, retry_judge, quarantine, cost=16),
     "write-once copy": Deed(copy_act, copy_judge, copied, cost=12),
 }

@@ -148,12 +148,12 @@ def _verify(log: Path, keys: Path | None = None) -> tuple[object, ...]:
 def _restore(source: Source, *parts: str) -> Deed:
     return Deed(
         partial(restore_act, source), partial(restore_judge, source), lambda root: prepare(root, "mirror", *parts),
-        cost=20,
+        cost=40,
     )  # fmt: skip
 
 
 DEEDS = {
-    "backup": Deed(backup_act, backup_judge, lambda root: prepare(root, "gone", "log.keys"), cost=4),
+    "backup": Deed(backup_act, backup_judge, lambda root: prepare(root, "gone", "log.keys"), cost=12),
     "restore, keyring there": _restore(from_backup, "backup", "log.keys"),
     "restore, from a kit": _restore(from_backup, "backup", "kit"),
     "restore, from a write-once copy": _restore(from_store, "store", "kit"),
