@@ -8,7 +8,7 @@ import pytest
 from graven.core.errors import Busy
 from graven.server.answers import Full
 from graven.server.body import Allowance, Share
-from graven.server.live import Arrivals, ReadPool
+from graven.server.live import Arrivals, ReadPool, answer_all
 
 
 def test_a_full_read_pool_refuses() -> None:
@@ -25,6 +25,17 @@ def test_a_full_read_pool_refuses() -> None:
         pool.close()
 
     asyncio.run(run())
+
+
+def test_who_cannot_be_answered_costs_no_other_an_answer() -> None:
+    told: list[object] = []
+
+    def gone(_: object) -> None:
+        raise RuntimeError("the handler is closed")
+
+    answer = Busy("x")
+    answer_all([(told.append, answer), (gone, answer), (told.append, answer)])
+    assert told == [answer, answer]
 
 
 def test_an_allowance_is_given_back_whole() -> None:

@@ -202,6 +202,7 @@ def test_a_client_that_leaves_has_sent_nothing(server: Server) -> None:
 
 def test_too_many_connections_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "CONNECTIONS_MAX", 5)
+    monkeypatch.setattr(protocol, "QUIET_S", 600.0)
     with Server(tmp_path / "log") as server:
         held = [connect(server) for _ in range(5)]
         for one in held:

@@ -77,7 +77,7 @@ class ExpressHttp(BoundedHttp):
 
     def _answer_to(self, work: Any) -> Any:
         def respond(status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-            if work.disconnected:
+            if work.disconnected or self.transport.is_closing():
                 return
             work.response_complete = True
             fields = headers if work.keep_alive else [*headers, (b"connection", b"close")]

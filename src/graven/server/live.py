@@ -204,7 +204,7 @@ class Live:
             last_size = size
 
         def answered(answers: Sequence[tuple[Done, Answer]]) -> None:
-            loop.call_soon_threadsafe(_answer_all, answers)
+            loop.call_soon_threadsafe(answer_all, answers)
 
         def published(checkpoint: SignedCheckpoint) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -326,9 +326,13 @@ def stopped(log: Log) -> Broken | None:
     return error if isinstance(error, Broken) or error is None else Broken(error.what, place=error.place)
 
 
-def _answer_all(answers: Sequence[tuple[Done, Answer]]) -> None:
+def answer_all(answers: Sequence[tuple[Done, Answer]]) -> None:
+    """Tell all of a commit. Whatever telling one of them meets, the others are told."""
     for done, answer in answers:
-        done(answer)
+        try:
+            done(answer)
+        except Exception as error:
+            logger.error("an answer could not be given", exc_info=error)
 
 
 def _settle(future: asyncio.Future[bool], value: bool) -> None:

@@ -3,9 +3,14 @@
     a head (request line and headers) of more than 64 KiB beyond its first read       431
     no whole head within 75 s of the connection, or of the last answer                closed
     a body of which nothing comes for 30 s, or that comes below 1 KiB/s after 60 s    408
+    a body in more framing than body: 1 MiB and eight bytes for each of its own       400
     a body that goes on for 4 MiB after its request was refused                       closed
     an answer of which nothing is taken for 60 s                                      closed
     more than so many connections                                                     503
+        but those where nothing is asked for 5 s are closed for new ones
+
+Fields behind the last chunk are nothing to us: they come after the head was judged. What is no HTTP behind a whole
+request ends the connection once that is answered; so does an end of what the client sends.
 
 A wish to upgrade (h2c, as Java's client and `curl --http2` send it) is not heard, as RFC 9110 has it: the request is
 answered as if it had not been made. httptools cannot be told so: it takes what follows for another protocol, and
@@ -17,6 +22,7 @@ uvicorn would then read a body as the next request. So the head is parsed once m
 import os
 import sys
 from asyncio import AbstractEventLoop, Transport
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -31,8 +37,11 @@ HEAD_BYTES_MAX = 64 << 10
 HEAD_S_MAX = 75.0
 BODY_IDLE_S_MAX = 30.0
 BODY_SLOW_S, BODY_RATE_MIN = 60.0, 1024
+FRAMING_BYTES_MAX, FRAMING_PER_BYTE_MAX = 1 << 20, 8
 DRAIN_BYTES_MAX = 4 << 20
 UNREAD_S_MAX = 60.0
+QUIET_S = 5.0
+_MADE_WAY_AT_ONCE = 64
 
 HANG_UP = "graven.hang_up"
 """The ASGI extension that ends a connection without an answer."""
@@ -42,6 +51,8 @@ class BoundedHttp(HttpToolsProtocol):
     """One TCP connection. `last_s` is when bytes last came; `_rest_s` since when no request is in work."""
 
     connections_max = CONNECTIONS_MAX
+    lost: Callable[[str], None] = staticmethod(lambda _why: None)
+    """Told of connections that are refused (`connections`) or closed for new ones (`made_way`)."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(_Gathered(transport, self.loop))  # type: ignore[arg-type]
@@ -49,11 +60,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_head, self._head_bytes, self._body_bytes, self._unwanted_bytes = False, 0, 0, 0
         self._unread_since_s: float | None = None
         self._upgrading, self._upgrade_at = False, -1
-        if len(self.connections) > self.connections_max:
+        self._clear_bytes, self._is_deaf = 0, False
+        if len(self.connections) > self.connections_max and not self._make_way():
+            self.lost("connections")
             self.refuse(Busy("too many connections are open", retry_after_s=5))
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
+        if self._is_deaf or self.transport.is_closing():
             return
         self.last_s = self.loop.time()
         self._body_bytes += len(data)
@@ -70,10 +83,60 @@ class BoundedHttp(HttpToolsProtocol):
             self._unwanted_bytes += len(data)
             if self._unwanted_bytes > DRAIN_BYTES_MAX:
                 self.transport.close()
+        elif cycle is not None and cycle.more_body:
+            framing = self._body_bytes - self._clear_bytes
+            if framing > FRAMING_BYTES_MAX + FRAMING_PER_BYTE_MAX * self._clear_bytes:
+                self.refuse(Refused(400, "the body has more framing than body", reason="bad_request"))
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more. Whether it is kept for answers to what is wholly here; TLS knows no such state."""
+        if self._at_work and self.transport.get_extra_info("sslcontext") is None and self._end_after_answers():
+            return True
+        self.transport.close()  # with what was answered and is not written yet
+        return False
+
+    def send_400_response(self, msg: str) -> None:
+        """What comes is no HTTP. An answer out of turn would be taken for that to an earlier request."""
+        if not (self._at_work and self._end_after_answers()):
+            super().send_400_response(msg)
+
+    @property
+    def _at_work(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _end_after_answers(self) -> bool:
+        """Read no more, and close when what is wholly here was answered; False where the last is not wholly here."""
+        if self.cycle.more_body:
+            return False
+        self._is_deaf, self.cycle.keep_alive = True, False
+        return True
+
+    def _make_way(self) -> bool:
+        """Whether some of those were closed where nothing has been asked for longest."""
+        since_s = self.loop.time() - QUIET_S
+        others = [one for one in self.connections if isinstance(one, BoundedHttp) and one is not self]
+        quiet = [one for one in others if not one._at_work and one._rest_s < since_s]
+        quiet.sort(key=lambda one: one._rest_s)
+        for one in quiet[:_MADE_WAY_AT_ONCE]:
+            self.lost("made_way")
+            one.transport.close()
+        return bool(quiet)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of the head. Raises HttpParserError for a transfer coding other than chunked."""
+        if self._in_head:
+            super().on_header(name, value)
+            if len(name) == 17 and name.lower() == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                raise httptools.HttpParserError("a transfer coding that is not known")
+
+    def on_body(self, body: bytes) -> None:
+        self._clear_bytes += len(body)
+        super().on_body(body)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head, self._head_bytes, self._body_bytes, self._unwanted_bytes = True, 0, 0, 0
+        self._clear_bytes = 0
         self._begun_s = self.last_s
         self.scope["extensions"] = {HANG_UP: self.hang_up}  # type: ignore[dict-item]
 
@@ -225,5 +288,5 @@ class _Gathered:
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []
-        if parts:
+        if parts and not self.is_closing():
             self._transport.write(b"".join(parts))

@@ -156,6 +156,7 @@ class _Serving:
         on_signals(self._tell)
         files_max = _raise_file_limit()
         BoundedHttp.connections_max = min(protocol.CONNECTIONS_MAX, files_max // 2)
+        BoundedHttp.lost = partial(live.metrics.http_lost.add, 1)
         gate = None if self._tls is None else partial(_gate, self._tls, live, min(HANDSHAKES_MAX, files_max // 8))
         self._start(_http(network_door(live, access, self._hooks), ExpressHttp, gate), self._listener)
         sweeper = loop.create_task(self._sweep(live, access))
