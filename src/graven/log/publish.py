@@ -251,7 +251,7 @@ class Publisher:
         self.history.add(at.size, signed.data, time_s)
         self._tail.forget(at.size)
         with self._changed:
-            self.published = signed
+            self.published, self.trouble = signed, None  # who waited for the one sees the other gone
             self._changed.notify_all()
         if found is not None and self.panel is not None:
             self.panel.show(found)
