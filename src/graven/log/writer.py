@@ -266,6 +266,7 @@ class Writer:
         state.last_received_us = batches[-1].received_us
         for batch in batches:
             state.registers.hear(batch.source, batch.received_us)
+        state.registers.size = state.tail.size
         receipt = self._ahead.take() or self._receipt()
         answers: list[tuple[Done, Answer]] = []
         for (batch, done), (first, fresh, duplicates) in zip(group, placed, strict=True):
@@ -327,7 +328,6 @@ class Writer:
             event = plan.events[index - plan.start]
             state.registers.apply(index, event)
             state.anchorings.apply(index, event)
-        state.registers.size = extended.size
 
     def _waiting_riders(self) -> dict[str, bytes]:
         taken: dict[str, bytes] = {}
