@@ -119,7 +119,7 @@ def test_other_loggers_write_every_line(
     except AbsentError as why:
         pytest.skip(str(why))
     assert turn.events == len(written) == len(set(written)) and turn.events % loggers.LINES_A_PIECE == 0
-    plain = written[0].startswith(b"<86>1 2026-03-02T08:14:31.204Z web1 sshd ")
+    plain = written[0].startswith(b"<86>1 2026-03-02T08:14:")
     assert plain == (logger is loggers.rsyslog)
     assert os.listdir(tmp_path) == []
 
