@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from lab.http import answering
 
+from dripping import endless, serving
 from graven.core.errors import BadInput, Broken, Disproved
 from graven.runtime import site
 from graven.runtime.site import FolderSite, HttpSite, Site
@@ -104,3 +105,14 @@ def test_of_a_server_alone_its_log_is_meant() -> None:
         assert site.get("tile/0/000", 100) is None  # nothing said yet where the log is
         assert site.get("checkpoint", 100) == b"checkpoint"
         assert site.base == f"{url}/log"
+
+
+def test_a_head_that_never_ends_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes sooner than any wait would end."""
+    monkeypatch.setattr(site, "ANSWER_TIMEOUT_S", 0.3)
+    with (
+        serving(lambda: endless(b"HTTP/1.1 200 OK\r\n", b"X-A: b\r\n")) as (host, port),
+        closing(HttpSite(f"http://{host}:{port}/log")) as one,
+        pytest.raises(Broken, match="does not answer"),
+    ):
+        one.get("checkpoint", 1000)

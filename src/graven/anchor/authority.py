@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-import urllib3
-
 from graven.anchor.http import WORDS_MAX, NoAnswer, post_bounded
 from graven.core.errors import BadInput, Disproved
 from graven.core.note import VerifySignature
@@ -20,6 +18,7 @@ from graven.core.timestamp_request import NONCE_BYTES, Request, format_request, 
 from graven.core.timestamp_token import MAX_TOKEN_BYTES
 from graven.core.x509 import Certificate
 from graven.runtime.terminal import escape_for_terminal
+from graven.runtime.timed_http import TimedPool
 
 ANSWER_BYTES_MAX = MAX_TOKEN_BYTES + 4096
 _QUERY = "application/timestamp-query"
@@ -46,7 +45,7 @@ class TimeAuthority:
 
     def __init__(self, settings: AuthoritySettings, verify: VerifySignature) -> None:
         self.settings, self._verify = settings, verify
-        self._http = urllib3.PoolManager(num_pools=1, maxsize=1)
+        self._http = TimedPool(num_pools=1, maxsize=1)
 
     def stamp(self, note: bytes) -> Stamp:
         """A verified time stamp over `note`. Raises NoStamp for whatever the authority or the network does."""

@@ -1,8 +1,8 @@
 """One POST to somebody outside who may be slow, huge or lying: bounded in time and bytes, no redirects, no retries."""
 
-import time
-
 import urllib3
+
+from graven.runtime.timed_http import TimedPool, bounded
 
 _PIECE_BYTES = 4096
 WORDS_MAX = 200
@@ -13,28 +13,26 @@ class NoAnswer(Exception):
 
 
 def post_bounded(
-    http: urllib3.PoolManager, url: str, body: bytes, *, content_type: str, timeout_s: float, bytes_max: int
+    http: TimedPool, url: str, body: bytes, *, content_type: str, timeout_s: float, bytes_max: int
 ) -> tuple[int, bytes]:
     """(status, body). Raises NoAnswer: not reached, not whole within `timeout_s`, or longer than `bytes_max`."""
-    until_s = time.monotonic() + timeout_s
     try:
-        response = http.request(
-            "POST", url, body=body, headers={"Content-Type": content_type},
-            timeout=urllib3.Timeout(total=timeout_s), retries=False, redirect=False, preload_content=False,
-            decode_content=False,
-        )  # fmt: skip
-        answer = bytearray()
-        try:
-            while piece := response.read1(_PIECE_BYTES):
-                answer += piece
-                if len(answer) > bytes_max:
-                    raise NoAnswer(f"an answer of more than {bytes_max} bytes")
-                if time.monotonic() > until_s:
-                    raise NoAnswer(f"no whole answer in {timeout_s:g} s")
-        except NoAnswer:
-            response.close()
-            raise
-        response.release_conn()
+        with bounded(timeout_s, wire_bytes_max=2 * bytes_max + _PIECE_BYTES):
+            response = http.request(
+                "POST", url, body=body, headers={"Content-Type": content_type},
+                timeout=urllib3.Timeout(total=timeout_s), retries=False, redirect=False, preload_content=False,
+                decode_content=False,
+            )  # fmt: skip
+            answer = bytearray()
+            try:
+                while piece := response.read1(_PIECE_BYTES):
+                    answer += piece
+                    if len(answer) > bytes_max:
+                        raise NoAnswer(f"an answer of more than {bytes_max} bytes")
+            except NoAnswer:
+                response.close()
+                raise
+            response.release_conn()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
         raise NoAnswer(_told(error)) from None
     return response.status, bytes(answer)

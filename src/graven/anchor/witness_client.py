@@ -11,14 +11,13 @@ A 409 without a number is answered with the sizes that are likely. At most four 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import urllib3
-
 from graven.anchor.http import WORDS_MAX, NoAnswer, post_bounded
 from graven.core.checkpoint import SignedCheckpoint, message_to_sign
 from graven.core.errors import BadInput, Disproved, GravenError
 from graven.core.note import Key, Note, Signature, VerifySignature, open_note, parse_note
 from graven.core.spelling import parse_decimal
 from graven.core.witness_request import format_add_checkpoint
+from graven.runtime.timed_http import TimedPool
 
 ANSWER_BYTES_MAX = 64 << 10
 REQUESTS_MAX = 4
@@ -51,7 +50,7 @@ class WitnessClient:
         """The size it last cosigned, as far as is known."""
         self._verify, self._timeout_s = verify, timeout_s
         self._target = url.rstrip("/") + "/add-checkpoint"
-        self._http = urllib3.PoolManager(num_pools=1, maxsize=1)
+        self._http = TimedPool(num_pools=1, maxsize=1)
 
     def close(self) -> None:
         self._http.clear()

@@ -4,7 +4,6 @@ Nothing that comes from a site is believed. Answers are bounded in size and time
 wait longer, and it is asked only so often.
 """
 
-import time
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +11,7 @@ import urllib3
 from urllib3.util import Retry, Timeout
 
 from graven.core.errors import BadInput, Broken, Disproved
+from graven.runtime.timed_http import TimedPool, bounded
 
 CONNECTIONS = 8
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 20.0, 60.0
@@ -50,7 +50,7 @@ class HttpSite:
             total=_TRIES, redirect=3, status=_TRIES, status_forcelist=(429, 502, 503, 504), backoff_factor=0.2,
             respect_retry_after_header=False, raise_on_status=False,
         )  # fmt: skip
-        self._pool = urllib3.PoolManager(
+        self._pool = TimedPool(
             num_pools=4, maxsize=CONNECTIONS, block=True, retries=retry,
             timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
             headers={"User-Agent": "graven", "Accept-Encoding": "identity"},
@@ -70,19 +70,17 @@ class HttpSite:
         return data
 
     def _get(self, place: str, size_max: int) -> bytes | None:
-        deadline = time.monotonic() + ANSWER_TIMEOUT_S
         try:
-            answer = self._pool.request("GET", place, preload_content=False, decode_content=False)
-            try:
-                data = b""
-                while len(data) <= size_max and (piece := answer.read1(min(_PIECE_SIZE, size_max + 1 - len(data)))):
-                    data += piece
-                    if time.monotonic() > deadline:
-                        raise Broken("the server answers too slowly", place=place)
-            finally:
-                if answer.connection is not None:  # not read to its end: this connection is of no more use
-                    answer.close()
-                    answer.release_conn()
+            with bounded(ANSWER_TIMEOUT_S, wire_bytes_max=2 * size_max + _PIECE_SIZE):
+                answer = self._pool.request("GET", place, preload_content=False, decode_content=False)
+                try:
+                    data = b""
+                    while len(data) <= size_max and (piece := answer.read1(min(_PIECE_SIZE, size_max + 1 - len(data)))):
+                        data += piece
+                finally:
+                    if answer.connection is not None:  # not read to its end: this connection is of no more use
+                        answer.close()
+                        answer.release_conn()
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Broken(f"the server does not answer: {type(error).__name__}", place=place) from None
         if answer.status in (404, 410):
