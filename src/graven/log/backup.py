@@ -23,7 +23,6 @@ Not here: refusing to write to a copy that is older than what was signed; that i
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -46,7 +45,8 @@ from graven.log.handovers import FOLDER as HANDOVERS
 from graven.log.handovers import read_handovers
 from graven.log.history import read_history
 from graven.log.tail import disk_fetch
-from graven.runtime.files import Files, LocalFiles, make_dirs
+from graven.runtime.aside import built_aside
+from graven.runtime.files import Files, LocalFiles
 
 CONFIG_FILE = "graven.toml"
 _BLOCK_BYTES = 1 << 20
@@ -86,31 +86,14 @@ def copy_log(
     """
     directory, target = directory.absolute(), target.absolute()
     files = files or LocalFiles()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BadInput("something is there already", place=str(target), mend="choose an empty or new directory")
     if not (directory / "log" / "checkpoint").exists():
         raise BadInput("there is no log here", place=str(directory))
     if target == directory or directory in target.parents:
         raise BadInput("a copy cannot lie within the log it is made of", place=str(target), mend="choose another place")
-    building = target.with_name(target.name + ".partial")
-    if building.exists():
-        shutil.rmtree(building)
-    try:
-        make_dirs(files, str(target.parent))
+    with built_aside(target, files, failed="the copy could not be made") as building:
         copy = _Copy(directory, building, config, files, progress or (lambda _: None))
         published, committed = copy.everything(keys)
         copy.check(published, committed)
-        files.sync_all(str(building))
-        if target.exists():
-            target.rmdir()
-        files.rename(str(building), str(target))
-        files.sync_dir(str(target.parent))
-    except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
-        raise Broken("the copy could not be made", place=f"{error.filename or target}: {error.strerror}") from None
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
     return Copied(published, committed, copy.files, copy.bytes)
 
 

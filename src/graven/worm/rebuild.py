@@ -14,7 +14,6 @@ Nobody signed the configuration: whoever could write to the store could add one.
 start, which compares it with the hash the log itself recorded, and records the change.
 """
 
-import shutil
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from graven.anchor.policies import CURRENT, FOLDER
-from graven.core.errors import BadInput, Broken, Disproved
+from graven.core.errors import Broken, Disproved
 from graven.core.note import Key
 from graven.core.tile import HEIGHT, WIDTH, bundle_path, encode_entries, tile_path
 from graven.journal.mark import COMMITTED, Mark, encode_mark
@@ -30,7 +29,8 @@ from graven.log.backup import CONFIG_FILE
 from graven.log.certificates import FOLDER as CERTIFICATES
 from graven.log.certificates import certificate_name
 from graven.log.history import PINNED, PREDECESSOR, checkpoint_time_s
-from graven.runtime.files import Files, LocalFiles, make_dirs
+from graven.runtime.aside import built_aside
+from graven.runtime.files import Files, LocalFiles
 from graven.worm import layout
 from graven.worm.journal import Walked
 from graven.worm.layout import Edge
@@ -56,27 +56,11 @@ def rebuild(
             first that is wrong. Broken: the store or the disk failed, or something is missing. Nothing is left then.
     """
     target, files = target.absolute(), files or LocalFiles()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BadInput("something is there already", place=str(target), mend="choose an empty or new directory")
-    building = target.with_name(target.name + ".partial")
-    shutil.rmtree(building, ignore_errors=True)
-    try:
-        make_dirs(files, str(building.parent))
+    with built_aside(target, files, failed="the log could not be rebuilt") as building:
         work = _Rebuilding(store, building, files, unpublished)
         found = verify_copy(store, keys=keys, keep=work)
         _check(found, store)
         work.finish(found)
-        files.sync_all(str(building))
-        if target.exists():
-            target.rmdir()
-        files.rename(str(building), str(target))
-        files.sync_dir(str(target.parent))
-    except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
-        raise Broken("the log could not be rebuilt", place=f"{error.filename or target}: {error.strerror}") from None
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
     return found
 
 
