@@ -1,7 +1,6 @@
 """Disasters of the log's own host: a snapshot, the whole host, the disk, the clock."""
 
 import os
-import shutil
 import signal
 from contextlib import suppress
 
@@ -71,8 +70,8 @@ def _host_lost(house: House, found: Disaster) -> None:
     if house.audit().alarm:
         raise WentWrongError("the auditor finds fault before the disaster")
     _die(house)
-    for path in (house.directory, house.keyring):
-        shutil.rmtree(path)
+    for number, path in enumerate((house.directory, house.keyring)):
+        path.rename(house.root / f"lost-{number}")
     said = house.ask(
         "restore", "--from", house.store, "--dir", house.directory, "--kit", kit, "--mirror", house.outside / "audit"
     )  # fmt: skip
